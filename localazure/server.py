@@ -1,0 +1,61 @@
+"""An ASGI application behind a socket, run in the daemon's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from localazure.instance import InstanceError
+
+
+class HttpServer:
+    """HTTP/1.1 on one address and port; with `tls` (certificate chain, key) HTTPS. Never binds to all addresses."""
+
+    def __init__(self, app: Any, address: str, port: int, tls: tuple[Path, Path] | None = None) -> None:
+        self.address, self.port = address, port
+        config = uvicorn.Config(
+            app,
+            host=address,
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            ssl_certfile=str(tls[0]) if tls else None,
+            ssl_keyfile=str(tls[1]) if tls else None,
+        )
+        self._server = _Embedded(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return once the port answers. Raises InstanceError when somebody else has it."""
+        self._task = asyncio.create_task(self._serve())
+        while not self._server.started:
+            if self._task.done():
+                raise InstanceError(
+                    f"cannot listen on {self.address}:{self.port}: the port is taken by another program"
+                )
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """Answer what is in flight (two seconds at most), then close."""
+        if self._task:
+            self._server.should_exit = True
+            await self._task
+
+    async def _serve(self) -> None:
+        with contextlib.suppress(SystemExit):  # uvicorn's way to say that the port is taken
+            await self._server.serve()
+
+
+class _Embedded(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the daemon, not to one of its listeners."""
+        yield
