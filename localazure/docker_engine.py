@@ -5,8 +5,10 @@ from __future__ import annotations
 import docker
 
 
-def connect(timeout: float = 60) -> docker.DockerClient:
-    """A client with no login of its own: images are pulled with the credentials that a manifest gives, or not at all."""
-    client = docker.from_env(timeout=int(timeout))
-    client.api._auth_configs.auths.clear()  # the user's ~/.docker/config.json must not help a wrong password
-    return client
+def connect(timeout: int = 60) -> docker.DockerClient:
+    """A client with no login of its own: images are pulled with the credentials that a manifest gives, or not at all.
+
+    Callers pass `auth_config` to every pull and push, an empty one included: docker-py reads the user's
+    `~/.docker/config.json` only when it is None.
+    """
+    return docker.from_env(timeout=timeout)
