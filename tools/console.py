@@ -1,0 +1,67 @@
+"""What `make` shows: one line a step, a program's output only when it fails."""
+
+from __future__ import annotations
+
+import collections
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class ToolError(Exception):
+    """A step of the bring-up cannot go on; the message says what to do. `__main__` prints it without a traceback."""
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def run(
+    doing: str,
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    expect: str = "",
+) -> None:
+    """Run a long program quietly. Every 15 seconds a line tells that it still runs; when it fails its last lines are in the error.
+
+    `doing` is what the user reads ("compile the Pulumi CLI"), `expect` how long it usually takes ("5 minutes on two cores").
+    """
+    say(f"  {doing}" + (f" (usually {expect})" if expect else ""))
+    started, told = time.monotonic(), time.monotonic()
+    tail: collections.deque[str] = collections.deque(maxlen=25)
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    os.set_blocking(process.stdout.fileno(), False)  # type: ignore[union-attr]
+    while process.poll() is None:
+        time.sleep(0.2)
+        _drain(process, tail)
+        if time.monotonic() - told > 15:
+            told = time.monotonic()
+            last = tail[-1].strip()[:100] if tail else ""
+            say(f"    still at it after {told - started:.0f} s{': ' + last if last else ''}")
+    _drain(process, tail)
+    if process.returncode:
+        raise ToolError(
+            f"could not {doing}: `{' '.join(map(str, command))[:200]}` exited with {process.returncode}\n"
+            + "\n".join(f"    {line}" for line in tail)
+        )
+
+
+def _drain(process: subprocess.Popen[str], tail: collections.deque[str]) -> None:
+    assert process.stdout
+    while text := process.stdout.read():
+        tail.extend(line for line in text.splitlines() if line.strip())
