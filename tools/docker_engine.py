@@ -1,7 +1,7 @@
 """A Docker engine: the one that answers, else one of our own with a private data root and socket.
 
-Ours is shared by the clones of one machine (two engines would fight over the bridge docker0 and the firewall rules). Each clone that uses it leaves a
-file in `users/`; `release` stops the engine when the last one has gone.
+Ours is shared by the clones of one machine (two engines would fight over the bridge docker0 and the firewall rules). Each
+clone that uses it leaves a file in `users/`; `release` stops the engine when the last one has gone.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The Pulumi CLI with its Python language host and the launcher of dynamic providers.
 
 In this order: the one on PATH if it is recent enough; the official release; where the release host cannot be reached, compiled
-from Go modules (tools/pulumi-cli/go.mod, tools/pulumi-language-python/go.mod). The newest Python language host that is published as part of a Go module is
-older than the CLI and ignores `virtualenv` in Pulumi.yaml, so a wrapper of the same name puts the project's `.venv` first on PATH.
+from Go modules (tools/pulumi-cli/go.mod, tools/pulumi-language-python/go.mod). The newest Python language host that is published
+as part of a Go module is older than the CLI and ignores `virtualenv` in Pulumi.yaml, so a wrapper of the same name puts the
+project's `.venv` first on PATH.
 """
 
 from __future__ import annotations

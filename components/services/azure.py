@@ -1,0 +1,140 @@
+"""Azure Resource Manager with the one credential and the one retry policy.
+
+Which Azure it is comes from the environment, as azureml-core reads it: ARM_CLOUD_METADATA_URL (a list of clouds) and AZUREML_CURRENT_CLOUD (the
+name of one); without them the public cloud. Sovereign clouds and the local Azure need nothing else.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.pipeline.policies import RetryPolicy
+from azure.core.rest import HttpRequest, HttpResponse
+from azure.identity import DefaultAzureCredential
+from azure.mgmt.core import ARMPipelineClient
+from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+
+from components.services.errors import ConflictError, NotFoundError, ServiceError
+
+API_VERSIONS = {
+    "microsoft.containerregistry/registries": "2023-07-01",
+    "microsoft.devices/iothubs": "2023-06-30",
+    "microsoft.machinelearningservices/workspaces": "2024-04-01",
+}
+RETRIES = 5
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Base URL and token audience of one Azure cloud's ARM, both without a slash at the end."""
+
+    name: str
+    resource_manager: str
+    audience: str
+
+
+@functools.cache
+def cloud() -> Cloud:
+    """The cloud that the environment names. Raises ServiceError when its metadata cannot be read."""
+    url = os.environ.get("ARM_CLOUD_METADATA_URL")
+    if not url:
+        return Cloud("AzureCloud", "https://management.azure.com", "https://management.azure.com")
+    wanted = os.environ.get("AZUREML_CURRENT_CLOUD", "AzureCloud")
+    advice = "Check ARM_CLOUD_METADATA_URL and AZUREML_CURRENT_CLOUD, and that this Azure is reachable."
+    try:
+        answer = requests.get(url, timeout=30)
+        answer.raise_for_status()
+        clouds = {entry["name"]: entry for entry in answer.json()}
+    except (requests.RequestException, ValueError, TypeError, KeyError) as error:
+        raise ServiceError("read the cloud metadata at", url, _reason(error), advice) from error
+    if wanted not in clouds:
+        raise ServiceError("find the cloud", wanted, f"{url} offers {', '.join(sorted(clouds))}", advice)
+    entry = clouds[wanted]
+    return Cloud(wanted, entry["resourceManager"].rstrip("/"), entry["authentication"]["audiences"][0].rstrip("/"))
+
+
+@functools.cache
+def credential() -> DefaultAzureCredential:
+    """One for the whole process, so that tokens are fetched once: environment, managed identity, Azure CLI, ..."""
+    return DefaultAzureCredential()
+
+
+@functools.cache
+def _client() -> ARMPipelineClient:
+    retry = RetryPolicy(retry_total=RETRIES, retry_backoff_factor=0.5, retry_backoff_max=30)
+    authentication = ARMChallengeAuthenticationPolicy(credential(), f"{cloud().audience}/.default")
+    return ARMPipelineClient(base_url=cloud().resource_manager, policies=[retry, authentication])
+
+
+def get(resource_id: str) -> dict[str, Any]:
+    """GET an ARM resource by its id. Raises NotFoundError only on ARM's own 404."""
+    return _send("read", "GET", resource_id, resource_id).json()
+
+
+def post(resource_id: str, action: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """POST an action such as `listkeys` and give its answer, which may hold secrets."""
+    answer = _send(f"call {action} on", "POST", resource_id, f"{resource_id}/{action}", body or {})
+    return answer.json() if answer.content else {}
+
+
+def patch(resource_id: str, body: dict[str, Any]) -> dict[str, Any]:
+    """PATCH an ARM resource; the updates that we make (tags, adminUserEnabled) are synchronous."""
+    answer = _send("update", "PATCH", resource_id, resource_id, body)
+    return answer.json() if answer.content else {}
+
+
+def name_of(resource_id: str) -> str:
+    return resource_id.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _send(doing: str, method: str, resource_id: str, path: str, body: dict[str, Any] | None = None) -> HttpResponse:
+    version = API_VERSIONS[_type_of(resource_id)]
+    request = HttpRequest(method, f"{cloud().resource_manager}{path}", params={"api-version": version}, json=body)
+    try:
+        answer = _client().send_request(request)
+        answer.read()
+    except ClientAuthenticationError as error:
+        advice = "Log in (az login, or the AZURE_* variables of a service principal), then run the command again."
+        raise ServiceError(doing, resource_id, _reason(error), advice) from error
+    except AzureError as error:
+        advice = f"Check the connection to {cloud().resource_manager}, then run the command again."
+        raise ServiceError(doing, resource_id, _reason(error), advice) from error
+    if answer.status_code < 300:
+        return answer
+    kind = {404: NotFoundError, 409: ConflictError}.get(answer.status_code, ServiceError)
+    raise kind(doing, resource_id, f"{answer.status_code} {_message(answer)}", _advice(answer.status_code))
+
+
+def _type_of(resource_id: str) -> str:
+    """`/subscriptions/s/resourceGroups/g/providers/Ns/type/name` -> `ns/type`."""
+    parts = resource_id.strip("/").split("/")
+    if len(parts) < 8:
+        raise ServiceError("read", resource_id, "this is not the id of an ARM resource")
+    return f"{parts[5]}/{parts[6]}".lower()
+
+
+def _message(answer: HttpResponse) -> str:
+    try:
+        body = answer.json()
+        error = body.get("error", body)
+        return f"{error['code']}: {error['message']}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return (answer.reason or "").strip() or "without a reason"
+
+
+def _advice(status: int) -> str:
+    if status in (401, 403):
+        return "Check which identity you are logged in with and its role on this resource (README, 'Permissions')."
+    if status == 429:
+        return "Azure asks to slow down; wait a minute and run the command again."
+    return ""
+
+
+def _reason(error: BaseException) -> str:
+    """The exception's first line; long SDK texts repeat themselves."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:400]

@@ -1,0 +1,19 @@
+"""The one family of errors. Pulumi shows a dynamic provider's exception as its bare message, so the message must say everything."""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """What was being done, to which resource, what came back, what to do next. Never holds a key or a password."""
+
+    def __init__(self, doing: str, resource: str, answer: str, advice: str = "") -> None:
+        self.doing, self.resource, self.answer, self.advice = doing, resource, answer, advice
+        super().__init__(f"could not {doing} {resource}: {answer}" + (f"\n  {advice}" if advice else ""))
+
+
+class NotFoundError(ServiceError):
+    """The service itself answered that the resource does not exist (404): only then may `read` say that it is gone."""
+
+
+class ConflictError(ServiceError):
+    """The resource exists already (409)."""

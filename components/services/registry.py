@@ -1,0 +1,129 @@
+"""The registry's HTTP API (OCI distribution), as far as we need it: which digest is behind a tag, and forgetting a manifest.
+
+Source: the OCI distribution specification and the token flow of Azure Container Registry (a 401 that names a `realm` to ask for a token with
+the user's name and password; registries that answer `Basic` take them directly).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import requests
+from requests.auth import HTTPBasicAuth
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponential
+
+from components.services import azure
+from components.services.errors import ServiceError
+
+MANIFEST_TYPES = ", ".join(
+    [
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
+    ]
+)
+TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a device or a client logs in with. `login_server` has no scheme."""
+
+    login_server: str
+    username: str
+    password: str = field(repr=False)
+
+
+def admin_credentials(registry_id: str) -> Credentials:
+    """Login server and admin user of a container registry, fetched from ARM at run time."""
+    registry = azure.get(registry_id)
+    listed = azure.post(registry_id, "listCredentials")
+    return Credentials(registry["properties"]["loginServer"], listed["username"], listed["passwords"][0]["value"])
+
+
+def digest(credentials: Credentials, repository: str, reference: str) -> str | None:
+    """`sha256:...` of the manifest behind a tag or a digest; None if the registry says that there is none."""
+    answer = _send(credentials, "HEAD", repository, reference)
+    if answer.status_code == 404:
+        return None
+    _check(answer, "read the manifest of", credentials, repository, reference)
+    found = answer.headers.get("Docker-Content-Digest", "")
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", found):
+        raise ServiceError(
+            "read the digest of", f"{credentials.login_server}/{repository}:{reference}", f"got {found!r}"
+        )
+    return found
+
+
+def delete_manifest(credentials: Credentials, repository: str, manifest_digest: str) -> None:
+    """Delete a manifest with all its tags; absent is fine."""
+    answer = _send(credentials, "DELETE", repository, manifest_digest)
+    if answer.status_code != 404:
+        _check(answer, "delete the manifest", credentials, repository, manifest_digest)
+
+
+def _transient(error: BaseException) -> bool:
+    return isinstance(error, requests.ConnectionError | requests.Timeout | _TryAgainError)
+
+
+class _TryAgainError(Exception):
+    """The registry answered 429 or 5xx."""
+
+
+def _send(credentials: Credentials, method: str, repository: str, reference: str) -> requests.Response:
+    resource = f"{credentials.login_server}/{repository}@{reference}"
+    try:
+        return _send_again(credentials, method, repository, reference)
+    except (requests.RequestException, _TryAgainError) as error:
+        raise ServiceError(
+            "reach the registry for", resource, str(error)[:300], "Check the connection, then run the command again."
+        ) from error
+
+
+@retry(
+    retry=retry_if_exception(_transient),
+    stop=stop_after_attempt(5),
+    wait=wait_exponential(multiplier=0.5, max=15),
+    reraise=True,
+)
+def _send_again(credentials: Credentials, method: str, repository: str, reference: str) -> requests.Response:
+    url = f"https://{credentials.login_server}/v2/{repository}/manifests/{reference}"
+    headers = {"Accept": MANIFEST_TYPES}
+    answer = requests.request(method, url, headers=headers, timeout=TIMEOUT_SECONDS)
+    if answer.status_code == 401:
+        authorization = _answer_challenge(answer.headers.get("WWW-Authenticate", ""), credentials)
+        answer = requests.request(
+            method, url, headers={**headers, "Authorization": authorization}, timeout=TIMEOUT_SECONDS
+        )
+    if answer.status_code == 429 or answer.status_code >= 500:
+        raise _TryAgainError(f"it answered {answer.status_code} {answer.reason}")
+    return answer
+
+
+def _answer_challenge(challenge: str, credentials: Credentials) -> str:
+    """The Authorization header that a 401 asks for."""
+    basic = HTTPBasicAuth(credentials.username, credentials.password)
+    if not challenge.lower().startswith("bearer"):
+        prepared = requests.Request("GET", "https://unused", auth=basic).prepare()
+        return prepared.headers["Authorization"]
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    query = {key: fields[key] for key in ("service", "scope") if key in fields}
+    answer = requests.get(fields["realm"], params=query, auth=basic, timeout=TIMEOUT_SECONDS)
+    if answer.status_code == 429 or answer.status_code >= 500:
+        raise _TryAgainError(f"its token service answered {answer.status_code}")
+    if answer.status_code != 200:
+        return "Bearer refused"  # the registry's own 401 then becomes the error
+    body = answer.json()
+    return f"Bearer {body.get('access_token') or body['token']}"
+
+
+def _check(answer: requests.Response, doing: str, credentials: Credentials, repository: str, reference: str) -> None:
+    if answer.status_code < 300:
+        return
+    advice = ""
+    if answer.status_code in (401, 403):
+        advice = "The admin user's password was refused. Run `pulumi refresh`, then `pulumi up`, to fetch it again."
+    resource = f"{credentials.login_server}/{repository}@{reference}"
+    raise ServiceError(doing, resource, f"{answer.status_code} {answer.reason}", advice)
