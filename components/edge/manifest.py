@@ -1,0 +1,195 @@
+"""Deployment manifests of IoT Edge, rendered from settings: `{"modulesContent": {"$edgeAgent": ..., "$edgeHub": ...}}`.
+
+Shapes: "Properties of the IoT Edge agent and IoT Edge hub module twins"; schema 1.1 of both (route objects, startup order).
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+from components.edge import create_options
+from components.edge.names import IMAGE_BY_DIGEST_RULE, MODULE_NAME_RULE, is_image_by_digest, is_module_name
+
+RUNTIME_VERSION = "1.6"
+"""The LTS release of the IoT Edge runtime that is deployed unless the settings name another (Azure/iotedge, CHANGELOG)."""
+
+TIME_TO_LIVE_SECONDS = 7200
+"""How long edgeHub keeps messages that it cannot deliver: the value that the portal and the samples use."""
+
+SCHEMA_VERSION = "1.1"
+INPUT, OUTPUT = "amlInput", "amlOutput"
+
+# What a gateway listens on for its leaf devices: HTTPS, AMQP, MQTT. The portal's own default.
+_HUB_CREATE_OPTIONS = {
+    "HostConfig": {"PortBindings": {f"{port}/tcp": [{"HostPort": str(port)}] for port in (443, 5671, 8883)}}
+}
+
+
+class RuntimeModule(TypedDict):
+    """Overrides for edgeAgent or edgeHub."""
+
+    image: NotRequired[str]
+    env: NotRequired[Mapping[str, Any]]
+    createOptions: NotRequired[Mapping[str, Any]]
+
+
+class Runtime(TypedDict):
+    """The runtime's own part of a deployment; every key has a default."""
+
+    runtimeVersion: NotRequired[str]
+    edgeAgent: NotRequired[RuntimeModule]
+    edgeHub: NotRequired[RuntimeModule]
+    timeToLiveSecs: NotRequired[int]
+
+
+class Deployment(Runtime):
+    """What a scoring module is deployed with. `routes`: name -> route text or {route, priority, timeToLiveSecs}; left out, every
+    message of a leaf device enters `amlInput` and what the module sends goes upstream."""
+
+    module: str
+    image: str
+    env: NotRequired[Mapping[str, Any]]
+    createOptions: NotRequired[Mapping[str, Any]]
+    status: NotRequired[str]
+    restartPolicy: NotRequired[str]
+    startupOrder: NotRequired[int]
+    imagePullPolicy: NotRequired[str]
+    routes: NotRequired[Mapping[str, Any]]
+
+
+class Credential(TypedDict):
+    """A registry login; `address` is the host that image references start with."""
+
+    address: str
+    username: str
+    password: str
+
+
+def render(deployment: Deployment, credentials: Mapping[str, Credential]) -> dict[str, Any]:
+    """The manifest of a deployment with the registry logins the device needs.
+
+    Raises:
+        ValueError: the image is not named by digest, the module's name is not one, the createOptions cannot be written.
+    """
+    name, image = deployment["module"], deployment["image"]
+    if not is_module_name(name):
+        raise ValueError(f"cannot render the deployment of module {name!r}: {MODULE_NAME_RULE}")
+    if not is_image_by_digest(image):
+        raise ValueError(
+            f"cannot render the deployment of module {name!r} with image {image!r}: {IMAGE_BY_DIGEST_RULE}"
+        )
+    module: dict[str, Any] = {
+        "type": "docker",
+        "status": deployment.get("status", "running"),
+        "restartPolicy": deployment.get("restartPolicy", "always"),
+        "imagePullPolicy": deployment.get("imagePullPolicy", "on-create"),
+        "settings": _settings(image, create_options.hardened(_whole(deployment.get("createOptions") or {}))),
+        "env": _env(deployment.get("env") or {}),
+    }
+    if "startupOrder" in deployment:
+        module["startupOrder"] = _whole(deployment["startupOrder"])
+    routes = _whole(deployment["routes"]) if deployment.get("routes") is not None else default_routes(name)
+    return _manifest(deployment, credentials, modules={name: module}, routes=routes)
+
+
+def base_manifest(runtime: Runtime | None = None) -> dict[str, Any]:
+    """The manifest without modules, routes and credentials: what a device is left with when its deployment is destroyed."""
+    return _manifest(runtime or {}, {}, modules={}, routes={})
+
+
+def default_routes(module: str) -> dict[str, str]:
+    """Readings of leaf devices into the module, what it answers to the cloud. Messages of other modules stay out: a module says
+    where its output goes by a route of its own."""
+    return {
+        INPUT: (
+            "FROM /messages/* WHERE NOT IS_DEFINED($connectionModuleId) "
+            f'INTO BrokeredEndpoint("/modules/{module}/inputs/{INPUT}")'
+        ),
+        OUTPUT: f"FROM /messages/modules/{module}/outputs/* INTO $upstream",
+    }
+
+
+def credential_id(address: str) -> str:
+    """A key for a registry in `registryCredentials`, made of its host: twin keys hold no dots, blanks, `$` or `#`."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", address)
+
+
+def without_credentials(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a manifest (in the `modulesContent` form) with no registry logins: to be shown, compared or hashed."""
+    bare = copy.deepcopy(dict(manifest))
+    desired = bare["modulesContent"]["$edgeAgent"]["properties.desired"]
+    desired.get("runtime", {}).get("settings", {}).pop("registryCredentials", None)
+    return bare
+
+
+def _manifest(
+    runtime: Runtime | Deployment | dict[str, Any],
+    credentials: Mapping[str, Credential],
+    *,
+    modules: dict[str, Any],
+    routes: dict[str, Any],
+) -> dict[str, Any]:
+    version = runtime.get("runtimeVersion") or RUNTIME_VERSION
+    agent, hub = runtime.get("edgeAgent") or {}, runtime.get("edgeHub") or {}
+    docker: dict[str, Any] = {"minDockerVersion": "v1.25"}
+    if credentials:
+        docker["registryCredentials"] = {key: dict(login) for key, login in sorted(credentials.items())}
+    edge_agent = {
+        "schemaVersion": SCHEMA_VERSION,
+        "runtime": {"type": "docker", "settings": docker},
+        "systemModules": {
+            "edgeAgent": _runtime_module(agent, f"mcr.microsoft.com/azureiotedge-agent:{version}", {}),
+            "edgeHub": {
+                **_runtime_module(hub, f"mcr.microsoft.com/azureiotedge-hub:{version}", _HUB_CREATE_OPTIONS),
+                "status": "running",
+                "restartPolicy": "always",
+                "startupOrder": 0,  # before the modules that send through it
+            },
+        },
+        "modules": modules,
+    }
+    edge_hub = {
+        "schemaVersion": SCHEMA_VERSION,
+        "routes": routes,
+        "storeAndForwardConfiguration": {"timeToLiveSecs": _whole(runtime.get("timeToLiveSecs", TIME_TO_LIVE_SECONDS))},
+    }
+    return {
+        "modulesContent": {
+            "$edgeAgent": {"properties.desired": edge_agent},
+            "$edgeHub": {"properties.desired": edge_hub},
+        }
+    }
+
+
+def _runtime_module(overrides: Mapping[str, Any], image: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    users = overrides.get("createOptions")
+    module = {
+        "type": "docker",
+        "settings": _settings(overrides.get("image") or image, options if users is None else _whole(users)),
+    }
+    if overrides.get("env"):
+        module["env"] = _env(overrides["env"])
+    return module
+
+
+def _settings(image: str, options: Mapping[str, Any]) -> dict[str, str]:
+    return {"image": image, **create_options.render(options)}
+
+
+def _env(env: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: {"value": _whole(value)} for key, value in sorted(env.items())}
+
+
+def _whole(value: Any) -> Any:
+    """Whole floats as integers, at any depth: Pulumi hands every number to a dynamic provider as a float, Docker refuses 1.0
+    where it wants an integer, and a container would see "1.0" in its environment."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(item) for item in value]
+    return value
