@@ -1,7 +1,7 @@
 """Azure Resource Manager with the one credential and the one retry policy.
 
-Which Azure it is comes from the environment, as azureml-core reads it: ARM_CLOUD_METADATA_URL (a list of clouds) and AZUREML_CURRENT_CLOUD (the
-name of one); without them the public cloud. Sovereign clouds and the local Azure need nothing else.
+Which Azure it is comes from the environment, as azureml-core reads it: ARM_CLOUD_METADATA_URL (a list of clouds) and
+AZUREML_CURRENT_CLOUD (the name of one); without them the public cloud. Sovereign clouds and the local Azure need nothing else.
 """
 
 from __future__ import annotations

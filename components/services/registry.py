@@ -1,7 +1,7 @@
 """The registry's HTTP API (OCI distribution), as far as we need it: which digest is behind a tag, and forgetting a manifest.
 
-Source: the OCI distribution specification and the token flow of Azure Container Registry (a 401 that names a `realm` to ask for a token with
-the user's name and password; registries that answer `Basic` take them directly).
+Source: the OCI distribution specification and the token flow of Azure Container Registry (a 401 that names a `realm` to ask for
+a token with the user's name and password; registries that answer `Basic` take them directly).
 """
 
 from __future__ import annotations

@@ -1,0 +1,110 @@
+"""What our dynamic providers have in common: the lifecycle, explained once.
+
+Pulumi pickles a provider into the state. Classes in an importable module without instance state are pickled by reference, so that
+editing their code makes no diff; their import path is thereby part of the state: whoever moves one must leave a re-export behind.
+
+- `check` turns Pulumi's floats into ints and reports bad inputs at preview.
+- `diff` compares new inputs with what the last operation returned. It answers `changes=None` where inputs differ, so that the
+  engine shows the properties one by one, and `changes=True` only for drift that no input shows.
+- `create` is find-or-create with deterministic names: a killed run is adopted, never doubled.
+- `read` says "gone" only on the service's own 404; every other failure is an error and leaves the state as it was.
+- `update` is always implemented and returns everything; what it leaves out would vanish from the state.
+- `delete` takes absence as success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pulumi import Output, ResourceOptions
+from pulumi.dynamic import CheckFailure, CheckResult, DiffResult, ReadResult, Resource, ResourceProvider
+from pulumi.output import Unknown
+
+
+class Provider(ResourceProvider):
+    """Base of our providers. Outputs are the inputs plus what the service answered."""
+
+    serialize_as_secret_always = False  # pickled by reference, there is nothing secret in it
+    replaces: ClassVar[Sequence[str]] = ()
+    """Inputs that make it another resource."""
+    ignores: ClassVar[Sequence[str]] = ()
+    """Inputs that only tell how to get there (local paths, credentials of the moment): a change of them alone is none."""
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        inputs = plain(news)
+        return CheckResult(inputs, [CheckFailure(key, reason) for key, reason in self.problems(known(inputs))])
+
+    def problems(self, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """(input, reason) for what is wrong with the inputs that are known at preview."""
+        return []
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        olds, news = plain(_olds), plain(_news)
+        changed = [key for key in news if not key.startswith("__") and olds.get(key) != news[key]]
+        changed += [key for key in self.optional(olds) if key not in news]
+        telling = [key for key in changed if key not in self.ignores]
+        if telling:
+            return DiffResult(changes=None, replaces=[key for key in telling if key in self.replaces])
+        return DiffResult(changes=self.drifted(olds, news))
+
+    def optional(self, olds: Mapping[str, Any]) -> list[str]:
+        """Inputs of the last operation that a program may leave out later."""
+        return []
+
+    def drifted(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+        """Whether what `read` saw differs from what we made, where no input shows it."""
+        return False
+
+
+def gone() -> ReadResult:
+    """The answer of `read` for a resource that does not exist. Its outs must be a dict: Pulumi breaks on None."""
+    return ReadResult("", {})
+
+
+def plain(value: Any) -> Any:
+    """JSON as Python means it: whole floats become ints (the dynamic protocol only knows floats)."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def known(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs that hold no value yet to be computed."""
+    return {key: value for key, value in inputs.items() if not _unknown(value)}
+
+
+def _unknown(value: Any) -> bool:
+    if isinstance(value, Unknown):
+        return True
+    if isinstance(value, Mapping):
+        return any(_unknown(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(_unknown(item) for item in value)
+    return False
+
+
+class DynamicResource(Resource):
+    """A resource of ours: names its computed outputs and which of them are secret, so that no caller can forget it."""
+
+    computed: ClassVar[Sequence[str]] = ()
+    secret: ClassVar[Sequence[str]] = ()
+
+    def __init__(
+        self, provider: Provider, name: str, inputs: Mapping[str, Any], opts: ResourceOptions | None = None
+    ) -> None:
+        """Inputs that are None are left out. Outputs have their names in the state: `output("modelId")`."""
+        given = {key: value for key, value in inputs.items() if value is not None}
+        secrets = ResourceOptions(additional_secret_outputs=list(self.secret))
+        super().__init__(
+            provider, name, {**dict.fromkeys(self.computed), **given}, ResourceOptions.merge(opts, secrets)
+        )
+
+    def output(self, key: str) -> Output[Any]:
+        """The output or input `key`; unknown in previews that would change it."""
+        found: Output[Any] = self.__dict__[key]
+        return found

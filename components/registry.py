@@ -1,0 +1,106 @@
+"""The container registry with its admin user, and the credentials that devices pull with."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from pulumi import ComponentResource, Input, Output, ResourceOptions
+from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+from pulumi_azure_native import containerregistry
+
+from components.dynamic import DynamicResource, Provider, gone
+from components.services import azure, registry
+from components.services.errors import NotFoundError
+
+
+class ContainerRegistryArgs(TypedDict):
+    resource_group_name: Input[str]
+    sku: str
+    """Basic, Standard or Premium."""
+    tags: NotRequired[Input[dict[str, Input[str]]]]
+
+
+class ContainerRegistry(ComponentResource):
+    """A registry whose admin user is enabled: IoT Edge manifests know user names and passwords only."""
+
+    registry_id: Output[str]
+    credentials: RegistryCredentials
+
+    def __init__(self, name: str, args: ContainerRegistryArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("amledge:index:ContainerRegistry", name, None, opts)
+        made = containerregistry.Registry(
+            name,
+            resource_group_name=args["resource_group_name"],
+            sku=containerregistry.SkuArgs(name=args["sku"]),
+            admin_user_enabled=True,
+            tags=args.get("tags"),
+            opts=ResourceOptions(parent=self),
+        )
+        self.registry_id = made.id
+        self.credentials = RegistryCredentials(
+            f"{name}-credentials",
+            {"registryId": made.id, "enableAdminUser": False},
+            ResourceOptions(parent=self, deleted_with=made),
+        )
+        self.register_outputs({"registryId": self.registry_id, "loginServer": self.credentials.login_server})
+
+
+class RegistryCredentialsInputs(TypedDict):
+    registryId: Input[str]
+    """ARM id."""
+    enableAdminUser: bool
+    """Turn the admin user on where it is off."""
+
+
+class RegistryCredentialsProvider(Provider):
+    """Looks up the admin user of a registry; enables it where that is asked for.
+
+    The password is fetched at create and seen again at read: a regenerated one appears at `pulumi refresh` and makes the
+    deployments change, because devices must pull with it.
+    """
+
+    replaces = ("registryId",)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(f"{props['registryId']}/admin", self._look_up(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        try:
+            return ReadResult(id_, {**props, **_credentials(props["registryId"])})
+        except NotFoundError:
+            return gone()
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self._look_up(_news))
+
+    def _look_up(self, props: dict[str, Any]) -> dict[str, Any]:
+        if props.get("enableAdminUser"):
+            azure.patch(props["registryId"], {"properties": {"adminUserEnabled": True}})
+        return {**props, **_credentials(props["registryId"])}
+
+
+def _credentials(registry_id: str) -> dict[str, str]:
+    found = registry.admin_credentials(registry_id)
+    return {"loginServer": found.login_server, "username": found.username, "password": found.password}
+
+
+class RegistryCredentials(DynamicResource, module="edge", name="RegistryCredentials"):
+    """Login server, user name and password of a registry's admin user."""
+
+    computed = ("loginServer", "username", "password")
+    secret = ("password",)
+
+    def __init__(self, name: str, inputs: RegistryCredentialsInputs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(RegistryCredentialsProvider(), name, inputs, opts)
+
+    @property
+    def login_server(self) -> Output[str]:
+        return self.output("loginServer")
+
+    @property
+    def username(self) -> Output[str]:
+        return self.output("username")
+
+    @property
+    def password(self) -> Output[str]:
+        return self.output("password")

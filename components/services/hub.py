@@ -1,0 +1,177 @@
+"""IoT Hub's service side through azure-iot-hub: device identities, twins, deployments of one device.
+
+The SDK is thin and its errors hide the hub's words: `_call` unpacks them, and retries what the SDK does not (POST and PATCH; it
+also never retries without a Retry-After). Every call of ours may be repeated: puts carry the whole object and apply replaces the
+whole content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
+from azure.iot.hub.models import ConfigurationContent, Device, Twin
+from msrest.exceptions import ClientRequestError, HttpOperationError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+from components.services import azure
+from components.services.errors import ConflictError, NotFoundError, ServiceError
+
+T = TypeVar("T")
+POLICY = "iothubowner"  # the policy with RegistryWrite and ServiceConnect that every hub has from its creation
+ATTEMPTS = 5
+AGENT = "$edgeAgent"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A device identity as we use it. Keys are base64 text."""
+
+    device_id: str
+    status: str
+    status_reason: str
+    iot_edge: bool
+    etag: str
+    primary_key: str = field(repr=False)
+    secondary_key: str = field(repr=False)
+
+
+class Hub:
+    """The service side of one hub, with a key fetched from ARM at run time and never stored."""
+
+    def __init__(self, hub_id: str) -> None:
+        """`hub_id` is the hub's ARM id. Raises NotFoundError when ARM says that it is gone."""
+        self.host_name: str = azure.get(hub_id)["properties"]["hostName"]
+        rule = azure.post(hub_id, f"IotHubKeys/{POLICY}/listkeys")
+        connection = f"HostName={self.host_name};SharedAccessKeyName={POLICY};SharedAccessKey={rule['primaryKey']}"
+        self._registry = IoTHubRegistryManager.from_connection_string(connection)
+        self._configurations = IoTHubConfigurationManager.from_connection_string(connection)
+
+    def device(self, device_id: str) -> Identity:
+        """Raises NotFoundError when the hub answers 404."""
+        return _identity(_call("read the device", device_id, lambda: self._registry.get_device(device_id)))
+
+    def create_edge_device(self, device_id: str, status: str, status_reason: str) -> Identity:
+        """A new IoT Edge identity with SAS keys that the hub makes. Raises ConflictError when the id is taken."""
+        created = _call(
+            "create the device",
+            device_id,
+            lambda: self._registry.create_device_with_sas(
+                device_id, None, None, status, iot_edge=True, status_reason=status_reason
+            ),
+        )
+        return _identity(created)
+
+    def set_status(self, identity: Identity, status: str) -> Identity:
+        """Enable or disable, keys kept."""
+        updated = _call(
+            "update the device",
+            identity.device_id,
+            lambda: self._registry.update_device_with_sas(
+                identity.device_id,
+                identity.etag,
+                identity.primary_key,
+                identity.secondary_key,
+                status,
+                iot_edge=True,
+                status_reason=identity.status_reason,
+            ),
+        )
+        return _identity(updated)
+
+    def delete_device(self, device_id: str) -> None:
+        """Absent is fine."""
+        try:
+            _call("delete the device", device_id, lambda: self._registry.delete_device(device_id))
+        except NotFoundError:
+            return
+
+    def tags(self, device_id: str) -> dict[str, Any]:
+        twin = _call("read the twin of", device_id, lambda: self._registry.get_twin(device_id))
+        return dict(twin.tags or {})
+
+    def merge_tags(self, device_id: str, tags: dict[str, Any]) -> None:
+        """Merge into the twin's tags; None removes one."""
+        _call("tag the device", device_id, lambda: self._registry.update_twin(device_id, Twin(tags=tags), "*"))
+
+    def apply(self, device_id: str, content: dict[str, Any]) -> None:
+        """Replace what the device is to run by `{"modulesContent": {...}}`."""
+        body = ConfigurationContent(modules_content=content["modulesContent"])
+        _call(
+            "apply the deployment to",
+            device_id,
+            lambda: self._configurations.apply_configuration_on_edge_device(device_id, body),
+        )
+
+    def agent_twin(self, device_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Desired and reported properties of `$edgeAgent`, with their `$version` and `$metadata`."""
+        return self.module_twin(device_id, AGENT)
+
+    def module_twin(self, device_id: str, module_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        resource = f"{device_id}/{module_id}"
+        twin = _call("read the twin of", resource, lambda: self._registry.get_module_twin(device_id, module_id))
+        return twin.properties.desired or {}, twin.properties.reported or {}
+
+
+def _identity(device: Device) -> Identity:
+    keys = device.authentication.symmetric_key
+    return Identity(
+        device_id=device.device_id,
+        status=device.status,
+        status_reason=device.status_reason or "",
+        iot_edge=bool(device.capabilities and device.capabilities.iot_edge),
+        etag=device.etag,
+        primary_key=keys.primary_key if keys else "",
+        secondary_key=keys.secondary_key if keys else "",
+    )
+
+
+def _call(doing: str, resource: str, request: Callable[[], T]) -> T:
+    """Run one SDK call with bounded retries; turn what the hub says into our errors."""
+    retrying = Retrying(
+        retry=retry_if_exception(_transient), stop=stop_after_attempt(ATTEMPTS), wait=_pause, reraise=True
+    )
+    try:
+        return retrying(request)
+    except HttpOperationError as error:
+        status = error.response.status_code
+        kind = {404: NotFoundError, 409: ConflictError}.get(status, ServiceError)
+        raise kind(doing, resource, f"{status} {_message(error)}", _advice(status)) from None
+    except ClientRequestError as error:
+        first = str(error.inner_exception or error).splitlines()[0][:300]
+        raise ServiceError(
+            doing, resource, first, "Check the connection to the hub, then run the command again."
+        ) from None
+
+
+def _transient(error: BaseException) -> bool:
+    if isinstance(error, HttpOperationError):
+        return error.response.status_code == 429 or error.response.status_code >= 500
+    return False  # ClientRequestError: msrest has retried the transport itself
+
+
+def _pause(state: RetryCallState) -> float:
+    """What the hub asks for, else 1, 2, 4, 8 seconds."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.response.headers.get("Retry-After", "") if isinstance(error, HttpOperationError) else ""
+    return min(float(asked), 30.0) if asked.isdigit() else float(2 ** (state.attempt_number - 1))
+
+
+def _message(error: HttpOperationError) -> str:
+    """`{"Message": "ErrorCode:DeviceNotFound;..."}`; the SDK's own text holds only the HTTP reason."""
+    try:
+        return str(error.response.json()["Message"])[:500]
+    except (ValueError, KeyError, TypeError):
+        return str(error.response.reason)
+
+
+def _advice(status: int) -> str:
+    if status in (401, 403):
+        return (
+            "Check your role on the hub (README, 'Permissions') and that the hub's keys were not regenerated meanwhile."
+        )
+    if status == 429:
+        return "The hub is throttling; wait a minute and run the command again."
+    return ""
