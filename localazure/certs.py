@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import ipaddress
 import os
 import ssl
@@ -20,25 +21,12 @@ _VALIDITY = datetime.timedelta(days=3650)
 
 def ensure(instance: Instance) -> None:
     """Make the CA, the server certificate for the instance's address and the CA bundle, unless they are there."""
-    pki = instance.pki
-    pki.mkdir(mode=0o700, exist_ok=True)
-    if not (pki / "ca.pem").exists():
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = _name(f"aml-edge local Azure CA {instance.address}")
-        certificate = (
-            _builder(name, name, key.public_key())
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_ca_usage(), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, hashes.SHA256())
-        )
-        _write(pki / "ca.key", _pem_key(key))
-        _write(pki / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
-    if not (pki / "server.pem").exists():
-        issue(instance, "server", [instance.address, "localhost"])
-    system = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
-    trusted = [Path(system).read_text()] if Path(system).exists() else []
-    _write(instance.ca_bundle, "\n".join([*trusted, instance.ca.read_text()]).encode())
+    instance.pki.mkdir(mode=0o700, exist_ok=True)
+    with (instance.pki / ".lock").open(
+        "w"
+    ) as lock:  # two at once must not mix the key of one CA with the certificate of another
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _ensure(instance)
 
 
 def issue(instance: Instance, stem: str, names: list[str], folder: Path | None = None) -> tuple[Path, Path]:
@@ -68,6 +56,37 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     return context
+
+
+def _ensure(instance: Instance) -> None:
+    pki = instance.pki
+    if not (pki / "ca.pem").exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name(f"aml-edge local Azure CA {instance.address}")
+        certificate = (
+            _builder(name, name, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_ca_usage(), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        _write(pki / "ca.key", _pem_key(key))
+        _write(pki / "ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
+    if not (pki / "server.pem").exists():
+        issue(instance, "server", [instance.address, "localhost"])
+    trusted = [path.read_text() for path in [_system_bundle(instance)] if path]
+    _write(instance.ca_bundle, "\n".join([*trusted, instance.ca.read_text()]).encode())
+
+
+def _system_bundle(instance: Instance) -> Path | None:
+    """What this machine trusts. In a shell that `make env` made, SSL_CERT_FILE is our own bundle: then what OpenSSL was built with,
+    or the bundle would grow with each start."""
+    paths = ssl.get_default_verify_paths()
+    candidates = (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt")
+    for candidate in (Path(found) for found in candidates if found):
+        if candidate.is_file() and not (instance.ca_bundle.exists() and candidate.samefile(instance.ca_bundle)):
+            return candidate
+    return None
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

@@ -14,6 +14,26 @@ from localazure.instance import Instance
 LIFETIME_SECONDS = 24 * 3600
 
 
+def arm_audiences(instance: Instance) -> list[str]:
+    """For which audiences ARM takes tokens, the one that the cloud's metadata recommends first, as a sovereign cloud's own
+    comes first there; the public cloud's are what SDKs fall back to."""
+    return [f"{instance.arm_url}/", "https://management.core.windows.net/", "https://management.azure.com/"]
+
+
+def known_resources(instance: Instance) -> list[str]:
+    """For which audiences there are tokens at all: ARM and the data planes that an Azure ML and IoT Edge program may ask for."""
+    return [
+        *arm_audiences(instance),
+        "https://ml.azure.com",
+        "https://containerregistry.azure.net",
+        "https://iothubs.azure.net",
+        "https://storage.azure.com/",
+        "https://vault.azure.net",
+        "https://graph.windows.net/",
+        "https://graph.microsoft.com/",
+    ]
+
+
 class AuthError(Exception):
     """The bearer token is missing, forged, expired or meant for somebody else: answer 401. `code` is ARM's error code."""
 

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from localazure.instance import InstanceError
+
+Wrapper = Callable[[ASGIApp, str], ASGIApp]
+
+_wrappers: dict[str, Wrapper] = {}
+
+
+@contextlib.contextmanager
+def wrapped(address: str, wrapper: Wrapper) -> Iterator[None]:
+    """Every HttpServer made for this address meanwhile serves `wrapper(app, "address:port")`: how the daemon puts its request
+    log round the listeners that rooms open by themselves."""
+    _wrappers[address] = wrapper
+    try:
+        yield
+    finally:
+        del _wrappers[address]
 
 
 class HttpServer:
     """HTTP/1.1 on one address and port; with `tls` (certificate chain, key) HTTPS. Never binds to all addresses."""
 
-    def __init__(self, app: Any, address: str, port: int, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, app: ASGIApp, address: str, port: int, tls: tuple[Path, Path] | None = None) -> None:
         self.address, self.port = address, port
+        wrapper = _wrappers.get(address)
         config = uvicorn.Config(
-            app,
+            wrapper(app, f"{address}:{port}") if wrapper else app,
             host=address,
             port=port,
             log_config=None,

@@ -1,0 +1,1 @@
+"""What the command line shows. The commands are in `localazure/__main__.py`."""

@@ -1,0 +1,170 @@
+"""The daemon: one process and one event loop that hold every service of a local Azure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from localazure import certs, control, instance, server
+from localazure.arm import ArmService
+from localazure.edge import DeviceSupervisor
+from localazure.endpoints import identity_app, metadata_app
+from localazure.front import Front
+from localazure.hub import HubService
+from localazure.identity import Tokens
+from localazure.instance import ARM_PORT, IDENTITY_PORT
+from localazure.ml import MlService
+from localazure.registry import RegistryService
+from localazure.requests import LoggedApp, RequestLog
+from localazure.store import Store
+
+_log = logging.getLogger(__name__)
+
+_SERVICE_STOP_SECONDS = 20.0
+
+
+class Service(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+def main(folder: Path) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises ControlError when the folder has a daemon already, InstanceError when its address cannot be used.
+    """
+    _configure_logging()
+    with control.hold(folder):
+        asyncio.run(Daemon(folder).run())
+
+
+class Daemon:
+    """Makes the services, starts them, mounts them, and stops them in the opposite order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.instance = instance.load_or_create(folder)
+        certs.ensure(self.instance)
+        self._started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._failures: dict[str, str] = {}
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log_unhandled)
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        log = RequestLog(self.instance.folder)
+        with server.wrapped(self.instance.address, lambda app, listener: LoggedApp(app, log, listener)):
+            await self._serve(stopping)
+
+    async def _serve(self, stopping: asyncio.Event) -> None:
+        store = Store(self.instance.database)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(store.close)
+            tokens = Tokens(self.instance)
+            self._registries = RegistryService(self.instance, store)
+            self._devices = DeviceSupervisor(self.instance)
+            self._hubs = HubService(self.instance, store)
+            arm = ArmService(self.instance, store, tokens, self._registries, self._hubs)
+            ml = MlService(self.instance, store, tokens, arm.get, self._registries)
+            self._hubs.on_edge_devices(self._devices.on_edge_device)
+            for name, service in (
+                ("registries", self._registries),
+                ("devices", self._devices),
+                ("hubs", self._hubs),
+                ("arm", arm),
+                ("ml", ml),
+            ):
+                await self._start(name, service, stack)
+            front = self._front(arm.app, ml.app)
+            pki = self.instance.pki
+            tls = (pki / "server.pem", pki / "server.key")
+            for listener in (
+                server.HttpServer(identity_app(self.instance, tokens), self.instance.address, IDENTITY_PORT),
+                server.HttpServer(
+                    front, self.instance.address, ARM_PORT, tls
+                ),  # last: who gets an answer finds everything
+            ):
+                await listener.start()  # without these two nothing works: an error ends the daemon
+                stack.push_async_callback(listener.stop)
+            _log.info(
+                "ready: %s, identity %s, process %d", self.instance.arm_url, self.instance.identity_url, os.getpid()
+            )
+            await stopping.wait()
+            _log.info("stopping")
+        _log.info("stopped")
+
+    def _front(self, arm: ASGIApp, ml: ASGIApp) -> Front:
+        own = Router([Route("/localazure/status", self._answer_status, methods=["GET"])])
+        return Front(
+            [
+                (["subscriptions", "providers", "tenants"], arm),
+                (["metadata"], metadata_app(self.instance)),
+                (["discovery", "modelmanagement", "artifact", "azureml"], ml),
+                (["localazure"], own),
+            ]
+        )
+
+    async def _start(self, name: str, service: Service, stack: contextlib.AsyncExitStack) -> None:
+        """One service that does not start leaves the others running: `up` and `status` show it, daemon.log has its traceback."""
+        stack.push_async_callback(self._stop, name, service)
+        try:
+            await service.start()
+        except Exception as error:
+            _log.exception("the service '%s' did not start", name)
+            self._failures[name] = f"{type(error).__name__}: {error}"
+
+    async def _stop(self, name: str, service: Service) -> None:
+        try:
+            async with asyncio.timeout(_SERVICE_STOP_SECONDS):
+                await service.stop()
+        except Exception:
+            _log.exception("the service '%s' did not stop cleanly", name)
+
+    async def _answer_status(self, request: Request) -> JSONResponse:
+        return JSONResponse(self.status())
+
+    def status(self) -> dict[str, Any]:
+        """No secrets: everybody on this machine may read it."""
+        return {
+            "folder": str(self.instance.folder),
+            "address": self.instance.address,
+            "arm": self.instance.arm_url,
+            "pid": os.getpid(),
+            "startedAt": self._started_at,
+            "failures": self._failures,
+            "registries": self._registries.describe(),
+            "hubs": self._hubs.describe(),
+            "devices": self._devices.describe(),
+        }
+
+
+def _configure_logging() -> None:
+    faulthandler.enable()
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    )
+    for noisy in ("httpx", "httpcore", "uvicorn.error", "docker", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Clients keep idle connections; that they are cut at the end is no error.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "timeout graceful shutdown exceeded" not in record.msg)
+
+
+def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A background task that dies must be seen, and must not end the daemon."""
+    _log.error("unhandled in the event loop: %s", context.get("message"), exc_info=context.get("exception"))
