@@ -1,9 +1,12 @@
 """The scoring script: Azure ML calls `init()` once in each worker and `run()` for each request."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import joblib
 
@@ -14,23 +17,23 @@ FEATURES = (
     ("ambient", "humidity"),
 )
 
-model = None
+model: Any = None
 
 
-def init():
+def init() -> None:
     """Load the model below AZUREML_MODEL_DIR."""
     global model
     model = joblib.load(model_file())
 
 
-def run(input_data):
+def run(input_data: str) -> dict[str, Any]:
     """One reading as JSON text; the answer is the reading with `"anomaly": true` or `false`."""
     reading = json.loads(input_data)
     features = [[number(reading, path) for path in FEATURES]]
     return {**reading, "anomaly": bool(model.predict(features)[0])}
 
 
-def model_file():
+def model_file() -> Path:
     """The one model file below AZUREML_MODEL_DIR, however deep: a model registered from a folder is in a sub folder."""
     folder = Path(__file__).parent / os.environ["AZUREML_MODEL_DIR"]
     found = sorted(path for kind in ("*.pkl", "*.joblib") for path in folder.rglob(kind))
@@ -41,7 +44,7 @@ def model_file():
     return found[0]
 
 
-def number(reading, path):
+def number(reading: Any, path: tuple[str, ...]) -> float:
     """The number at a path of a reading. Raises ValueError with the path when there is none."""
     value = reading
     for key in path:

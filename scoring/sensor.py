@@ -1,8 +1,8 @@
 """Readings like those of IoT Edge's simulated temperature sensor, with what makes them anomalous.
 
-The sensor (Azure/iotedge, `edge-modules/SimulatedTemperatureSensor`) heats a machine from 21 to 100 degrees Celsius while its pressure rises
-linearly from 1 to 10; the ambient temperature stays about 21 degrees, the ambient humidity between 24 and 26 %. A reading is anomalous
-when the machine is hotter than that, or when its pressure is not the one that belongs to its temperature.
+The sensor (Azure/iotedge, `edge-modules/SimulatedTemperatureSensor`) heats a machine from 21 to 100 degrees Celsius while
+its pressure rises linearly from 1 to 10; the ambient temperature stays about 21 degrees, the ambient humidity between 24 and
+26 %. A reading is anomalous when the machine is hotter than that, or when its pressure is not the one of its temperature.
 """
 
 from __future__ import annotations
