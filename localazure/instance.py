@@ -98,7 +98,7 @@ def load_or_create(folder: Path) -> Instance:
         signing_key=secrets.token_hex(32),
     )
     stored = {key: value for key, value in asdict(instance).items() if key != "folder"}
-    draft = folder / "instance.json.new"
+    draft = folder / f"instance.json.{secrets.token_hex(4)}"
     draft.touch(mode=0o600)
     draft.write_text(json.dumps(stored, indent=2) + "\n")
     try:
