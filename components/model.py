@@ -11,8 +11,8 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from components.dynamic import DynamicResource, Provider, gone
 from components.services import progress
 from components.services.aml import client
+from components.services.aml.client import workspace_config
 from components.services.errors import NotFoundError
-from components.workspace import workspace_config
 
 
 class RegisteredModelInputs(TypedDict):

@@ -15,6 +15,8 @@ from pulumi_azure_native import (
     storage,
 )
 
+from components.services.aml.client import workspace_config
+
 # Built-in roles: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 ROLES = {
     "storage": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",  # Storage Blob Data Contributor
@@ -127,9 +129,3 @@ class MlWorkspace(ComponentResource):
 def config_json(workspace_id: str) -> str:
     """config.json of the workspace with this ARM id."""
     return json.dumps(workspace_config(workspace_id), indent=2)
-
-
-def workspace_config(workspace_id: str) -> dict[str, str]:
-    """`/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W` as azureml-core wants it."""
-    parts = workspace_id.strip("/").split("/")
-    return {"subscription_id": parts[1], "resource_group": parts[3], "workspace_name": parts[7]}

@@ -44,6 +44,12 @@ def call(
         return _converse(work, home, workspace["workspace_name"], operation, request, progress)
 
 
+def workspace_config(workspace_id: str) -> dict[str, str]:
+    """config.json's content for the workspace with this ARM id."""
+    parts = workspace_id.strip("/").split("/")
+    return {"subscription_id": parts[1], "resource_group": parts[3], "workspace_name": parts[7]}
+
+
 def _converse(
     work: Path, home: Path, workspace: str, operation: str, request: str, progress: Callable[[str], None]
 ) -> Any:

@@ -1,0 +1,139 @@
+"""What one device is to run: the manifest applied to it, and the wait until it does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+from pulumi import Input, Output, ResourceOptions
+from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+
+from components.dynamic import DynamicResource, Provider, gone
+from components.edge import manifest, validate
+from components.services import progress, rollout
+from components.services.errors import NotFoundError, ServiceError
+from components.services.hub import Hub
+
+_BASE_SECONDS = 60  # how long `destroy` gives a connected device to stop its modules
+
+
+class EdgeDeploymentInputs(TypedDict):
+    hubId: Input[str]
+    deviceId: Input[str]
+    deployment: Mapping[str, Any]
+    """The settings of `components.edge.manifest.Deployment` (module, env, routes, ...), its `image` being a ModelImage's ref."""
+    registries: list[Any]
+    """`{address, username, password}` of every registry that the device pulls from."""
+    verify: dict[str, Any]
+    """{enabled, timeoutSeconds}"""
+    onFailure: NotRequired[str]
+
+
+class EdgeDeploymentProvider(Provider):
+    """Applies the manifest and verifies it. The manifest is rendered here, so that previews show one setting changing."""
+
+    replaces = ("hubId", "deviceId")
+    ignores = ("verify", "onFailure")
+
+    def problems(self, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+        if "deployment" not in inputs or "registries" not in inputs:
+            return []
+        try:
+            rendered = _render(inputs)
+        except ValueError as error:
+            return [("deployment", str(error))]
+        return [("deployment", str(violation)) for violation in validate.validate(rendered)]
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(f"{props['hubId']}/devices/{props['deviceId']}/deployment", _roll_out(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        try:
+            hub = Hub(props["hubId"])
+            seen = _content_hash(_applied(hub, props["deviceId"], list(props["applied"])))
+        except NotFoundError:
+            return gone()
+        return ReadResult(id_, {**props, "contentHash": seen})
+
+    def drifted(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+        return "contentHash" in olds and olds["contentHash"] != _content_hash(_render(news)["modulesContent"])
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_roll_out(_news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        device_id = _props["deviceId"]
+        try:
+            hub = Hub(_props["hubId"])
+            hub.apply(device_id, manifest.base_manifest())
+            _, reported = hub.agent_twin(device_id)
+            if reported.get("lastDesiredVersion") is not None:
+                rollout.verify(hub, device_id, _BASE_SECONDS, _say(device_id))
+        except NotFoundError:
+            return
+        except ServiceError as error:
+            # The hub holds the base manifest; a device that is offline takes it up when it is back.
+            _say(device_id)(f"left with the base manifest, which it has not confirmed ({error.answer})")
+
+
+def _roll_out(props: Mapping[str, Any]) -> dict[str, Any]:
+    device_id = props["deviceId"]
+    content = _render(props)
+    hub = Hub(props["hubId"])
+    hub.apply(device_id, content)
+    desired, _ = hub.agent_twin(device_id)
+    _say(device_id)(f"applied version {int(desired['$version'])} of the deployment")
+    health = "not verified"
+    if props["verify"].get("enabled", True):
+        rollout.verify(hub, device_id, float(props["verify"]["timeoutSeconds"]), _say(device_id))
+        health = "healthy"
+    return {
+        **props,
+        "version": int(desired["$version"]),
+        "health": health,
+        "applied": sorted(content["modulesContent"]),
+        "contentHash": _content_hash(content["modulesContent"]),
+    }
+
+
+def _render(props: Mapping[str, Any]) -> dict[str, Any]:
+    logins = {manifest.credential_id(entry["address"]): entry for entry in props["registries"]}
+    return manifest.render(props["deployment"], logins)
+
+
+def _applied(hub: Hub, device_id: str, modules: list[str]) -> dict[str, Any]:
+    """The desired properties in the hub, in the form that was applied."""
+    return {
+        module: {"properties.desired": _without_metadata(hub.module_twin(device_id, module)[0])} for module in modules
+    }
+
+
+def _without_metadata(desired: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in desired.items() if key not in ("$metadata", "$version")}
+
+
+def _content_hash(modules_content: Mapping[str, Any]) -> str:
+    """Of everything but the registries' logins: passwords must not be guessable from the state."""
+    bare = manifest.without_credentials({"modulesContent": modules_content})
+    return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
+
+
+def _say(device_id: str) -> Any:
+    return lambda line: progress.say(f"deployment {device_id}", line)
+
+
+class EdgeDeployment(DynamicResource, module="edge", name="EdgeDeployment"):
+    """The deployment of one device. Not to be mixed with automatic deployments on the same device."""
+
+    computed = ("version", "health", "applied", "contentHash")
+    secret = ("registries",)
+
+    def __init__(self, name: str, inputs: EdgeDeploymentInputs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(EdgeDeploymentProvider(), name, inputs, opts)
+
+    @property
+    def summary(self) -> Output[dict[str, Any]]:
+        """{version, health} for the stack's outputs."""
+        return Output.all(version=self.output("version"), health=self.output("health"))

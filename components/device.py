@@ -1,0 +1,135 @@
+"""The edge device: its identity in the hub, and what the machine itself is provisioned with."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from pulumi import ComponentResource, Input, Output, ResourceOptions
+from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+
+from components.dynamic import DynamicResource, Provider, gone
+from components.edge import config_toml
+from components.services import progress
+from components.services.errors import ConflictError, NotFoundError, ServiceError
+from components.services.hub import Hub, Identity
+
+MANAGED_BY = "aml-edge"
+REASON = f"managed by {MANAGED_BY}"
+"""Set together with the identity, in one request, so that a run killed right after it still knows its own device again."""
+STATUSES = ("enabled", "disabled")
+
+
+class EdgeDeviceArgs(TypedDict):
+    hub_id: Input[str]
+    """ARM id of the hub."""
+    device_id: str
+    tags: NotRequired[dict[str, Any]]
+    """Twin tags; `managedBy` is ours."""
+    status: NotRequired[str]
+
+
+class EdgeDevice(ComponentResource):
+    """An IoT Edge identity with SAS keys."""
+
+    device_id: Output[str]
+    status: Output[str]
+    connection_string: Output[str]
+    config_toml: Output[str]
+
+    def __init__(self, name: str, args: EdgeDeviceArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("amledge:index:EdgeDevice", name, None, opts)
+        inputs: DeviceIdentityInputs = {
+            "hubId": args["hub_id"],
+            "deviceId": args["device_id"],
+            "status": args.get("status", "enabled"),
+            "tags": args.get("tags", {}),
+        }
+        identity = DeviceIdentity(f"{name}-identity", inputs, ResourceOptions(parent=self))
+        self.device_id = identity.output("deviceId")
+        self.status = identity.output("status")
+        self.connection_string = identity.output("connectionString")
+        self.config_toml = identity.output("configToml")
+        self.register_outputs({"deviceId": self.device_id, "status": self.status})
+
+
+class DeviceIdentityInputs(TypedDict):
+    hubId: Input[str]
+    deviceId: str
+    status: str
+    tags: dict[str, Any]
+
+
+class DeviceIdentityProvider(Provider):
+    """Creates an identity, or adopts the one that an interrupted run of ours left; a foreign one is refused."""
+
+    replaces = ("hubId", "deviceId")
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        device_id = props["deviceId"]
+        hub = Hub(props["hubId"])
+        try:
+            identity = hub.create_edge_device(device_id, props["status"], REASON)
+        except ConflictError:
+            identity = self._adopt(hub, device_id, props["status"])
+        hub.merge_tags(device_id, {**props["tags"], "managedBy": MANAGED_BY})
+        return CreateResult(f"{props['hubId']}/devices/{device_id}", _outputs(props, hub, identity))
+
+    def _adopt(self, hub: Hub, device_id: str, status: str) -> Identity:
+        identity = hub.device(device_id)
+        if identity.status_reason != REASON or not identity.iot_edge:
+            what = "an IoT Edge device" if identity.iot_edge else "a device without IoT Edge"
+            raise ServiceError(
+                "create the device",
+                device_id,
+                f"the hub {hub.host_name} has {what} of this id that {MANAGED_BY} did not make",
+                "Choose another id in aml-edge:devices, or delete that device if nobody needs it.",
+            )
+        progress.say(f"device {device_id}", "taking over the identity that an interrupted run made")
+        return identity if identity.status == status else hub.set_status(identity, status)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        try:
+            hub = Hub(props["hubId"])
+            identity = hub.device(props["deviceId"])
+            tags = hub.tags(props["deviceId"])
+        except NotFoundError:
+            return gone()
+        ours = {key: value for key, value in tags.items() if key in props["tags"]}
+        seen = {"status": identity.status, "tags": ours}
+        return ReadResult(id_, {**_outputs(props, hub, identity), **seen})
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        device_id = _news["deviceId"]
+        hub = Hub(_news["hubId"])
+        identity = hub.device(device_id)
+        if identity.status != _news["status"]:
+            identity = hub.set_status(identity, _news["status"])
+        removed = {key: None for key in _olds["tags"] if key not in _news["tags"]}
+        hub.merge_tags(device_id, {**removed, **_news["tags"], "managedBy": MANAGED_BY})
+        return UpdateResult(_outputs(_news, hub, identity))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        try:
+            Hub(_props["hubId"]).delete_device(_props["deviceId"])
+        except NotFoundError:
+            return
+
+
+def _outputs(props: dict[str, Any], hub: Hub, identity: Identity) -> dict[str, Any]:
+    key = identity.primary_key
+    return {
+        **props,
+        "hostName": hub.host_name,
+        "connectionString": config_toml.connection_string(hub.host_name, identity.device_id, key),
+        "configToml": config_toml.render(hub.host_name, identity.device_id, key=key),
+    }
+
+
+class DeviceIdentity(DynamicResource, module="edge", name="DeviceIdentity"):
+    """The identity in the hub's registry."""
+
+    computed = ("hostName", "connectionString", "configToml")
+    secret = ("connectionString", "configToml")
+
+    def __init__(self, name: str, inputs: DeviceIdentityInputs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(DeviceIdentityProvider(), name, inputs, opts)

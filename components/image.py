@@ -1,0 +1,104 @@
+"""The scoring image: found by its fingerprint, known by its digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from pulumi import Input, Output, ResourceOptions
+from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+
+from components.dynamic import DynamicResource, Provider, gone
+from components.services import builders, progress, registry
+from components.services.builders import BuildRequest, BuiltImage
+from components.services.errors import NotFoundError
+
+
+class ModelImageInputs(TypedDict):
+    workspaceId: Input[str]
+    registryId: Input[str]
+    name: str
+    builder: str
+    mode: str
+    modelIds: list[Input[str]]
+    sources: dict[str, str]
+    """What goes into the image -> hash of its content; previews show what changed by it."""
+    fingerprint: str
+    """Hash over all sources and the builder's recipe; the same anywhere for the same content."""
+    paths: dict[str, str]
+    """script, condaFile, runtime: where they are on this machine."""
+    tags: NotRequired[dict[str, str]]
+    description: NotRequired[str]
+
+
+class ModelImageProvider(Provider):
+    """Builds once per fingerprint. A new image is an update: the resource lives on, what it pushed before is in `pushed`."""
+
+    replaces = ("workspaceId", "registryId", "name")
+    ignores = ("paths",)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        image = _build(props)
+        return CreateResult(f"{props['registryId']}/images/{props['name']}", _outputs(props, image, []))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        repository, _, digest = props["ref"].partition("/")[2].partition("@")
+        try:
+            credentials = registry.admin_credentials(props["registryId"])
+        except NotFoundError:
+            return gone()
+        if registry.digest(credentials, repository, digest) is None:
+            return gone()
+        return ReadResult(id_, props)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_outputs(_news, _build(_news), _olds.get("pushed") or []))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        builder = builders.of(_props["builder"], _props["mode"])
+        for entry in _props["pushed"]:
+            builder.discard(_props["workspaceId"], _props["registryId"], BuiltImage(entry["imageId"], entry["ref"]))
+
+
+def _build(props: dict[str, Any]) -> BuiltImage:
+    paths = {key: Path(path) for key, path in props["paths"].items()}
+    request = BuildRequest(
+        workspace_id=props["workspaceId"],
+        registry_id=props["registryId"],
+        name=props["name"],
+        fingerprint=props["fingerprint"],
+        model_ids=list(props["modelIds"]),
+        script=paths["script"],
+        conda_file=paths["condaFile"],
+        runtime=paths["runtime"],
+        tags=props.get("tags") or {},
+        description=props.get("description") or "",
+        progress=lambda line: progress.say(f"image {props['name']}", line),
+    )
+    built: BuiltImage = builders.of(props["builder"], props["mode"]).build(request)
+    progress.say(f"image {props['name']}", built.ref)
+    return built
+
+
+def _outputs(props: dict[str, Any], image: BuiltImage, before: list[dict[str, str]]) -> dict[str, Any]:
+    this = {"imageId": image.image_id, "ref": image.ref}
+    pushed = [entry for entry in before if entry != this]
+    return {**props, **this, "pushed": [*pushed, this]}
+
+
+class ModelImage(DynamicResource, module="edge", name="ModelImage"):
+    """An image with a model, its scoring script and the edge module runtime."""
+
+    computed = ("ref", "imageId", "pushed")
+
+    def __init__(self, name: str, inputs: ModelImageInputs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(ModelImageProvider(), name, inputs, opts)
+
+    @property
+    def ref(self) -> Output[str]:
+        """`loginServer/name@sha256:...`."""
+        return self.output("ref")
+
+    @property
+    def fingerprint(self) -> Output[str]:
+        return self.output("fingerprint")

@@ -1,0 +1,86 @@
+"""`builder: azureml`, `mode: containerImage`: `ContainerImage.create`, as documented by Microsoft and deprecated since.
+
+The service assigns the image's version, so the image is found again by a tag that holds the fingerprint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from components.edge import conda
+from components.services import azure, registry
+from components.services.aml import client
+from components.services.aml.client import workspace_config
+from components.services.builders import BuildRequest, BuiltImage
+from components.services.errors import NotFoundError, ServiceError
+
+TIMEOUT_SECONDS = 3600
+
+
+def build(request: BuildRequest) -> BuiltImage:
+    """Find or build, then read the digest back from the registry."""
+    image = _create(request)
+    credentials = registry.admin_credentials(request.registry_id)
+    digest = _digest(credentials, image["location"])
+    if digest is None:
+        request.progress(f"{image['location']} is gone from the registry; building it again")
+        client.call(workspace_config(request.workspace_id), "delete_image", {"image_id": image["id"]})
+        image = _create(request)
+        digest = _digest(credentials, image["location"])
+    if digest is None:
+        raise ServiceError(
+            "find the image", image["location"], "the registry has no such manifest though Azure ML pushed it"
+        )
+    repository = image["location"].rpartition(":")[0]
+    return BuiltImage(image["id"], f"{repository}@{digest}")
+
+
+def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
+    """Forget the image in Azure ML and its manifest in the registry; absence of either, or of their owners, is fine."""
+    with contextlib.suppress(NotFoundError):
+        client.call(workspace_config(workspace_id), "delete_image", {"image_id": image.image_id})
+    try:
+        credentials = registry.admin_credentials(registry_id)
+    except NotFoundError:
+        return
+    repository, _, digest = image.ref.partition("/")[2].partition("@")
+    registry.delete_manifest(credentials, repository, digest)
+
+
+def _create(request: BuildRequest) -> dict[str, str]:
+    made: dict[str, str] = client.call(
+        workspace_config(request.workspace_id),
+        "create_image",
+        {
+            "name": request.name,
+            "fingerprint": request.fingerprint,
+            "model_ids": request.model_ids,
+            "execution_script": request.script.name,
+            "conda_file": request.conda_file.name,
+            "dependencies": [request.runtime.name],
+            "tags": dict(request.tags),
+            "description": request.description,
+            "timeout_seconds": TIMEOUT_SECONDS,
+        },
+        files={
+            request.script.name: request.script,
+            request.conda_file.name: conda.with_runtime(request.conda_file.read_text()).encode(),
+            request.runtime.name: request.runtime,
+        },
+        progress=request.progress,
+    )
+    return made
+
+
+def _digest(credentials: registry.Credentials, location: str) -> str | None:
+    """`location` is `loginServer/name:version` as Azure ML reports it."""
+    host, _, path = location.partition("/")
+    if host != credentials.login_server:
+        raise ServiceError(
+            "read the image's digest from",
+            azure.name_of(location),
+            f"Azure ML pushed it to {host}, not to this stack's registry {credentials.login_server}",
+            "The workspace is attached to another registry; use that one in the stack file.",
+        )
+    repository, _, tag = path.rpartition(":")
+    return registry.digest(credentials, repository, tag)
