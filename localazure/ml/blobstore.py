@@ -1,0 +1,145 @@
+"""Blobs on disk. Names live in the database only: a file is called by a random id, so that no name can lead out of the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from localazure.instance import Instance
+from localazure.store import Store
+
+_BLOCK_LIFETIME = 7 * 24 * 3600  # "Put Block": an uncommitted block is discarded after one week
+
+
+@dataclass(frozen=True)
+class Blob:
+    """`size` is None for a blob that still grows (a build log); `modified` is in seconds since 1970."""
+
+    name: str
+    path: Path
+    size: int | None
+    md5: str | None
+    content_type: str
+    etag: str
+    modified: float
+
+    def length(self) -> int:
+        """Bytes that can be read now."""
+        return self.path.stat().st_size if self.size is None else self.size
+
+
+class BlobStore:
+    """A file is written first and named in the database after it is whole: what a kill leaves half-written is swept at the next start."""
+
+    def __init__(self, instance: Instance, store: Store) -> None:
+        self._folder, self._store = instance.blobs, store
+
+    def sweep(self) -> None:
+        """Remove files that no row names: leftovers of uploads that a kill interrupted, and blocks nobody committed."""
+        self._store.execute("DELETE FROM ml_blocks WHERE created < ?", time.time() - _BLOCK_LIFETIME)
+        rows = self._store.all("SELECT workspace, file FROM ml_blobs UNION ALL SELECT workspace, file FROM ml_blocks")
+        named = {self._folder / row["workspace"] / row["file"] for row in rows}
+        for path in self._folder.glob("*/*"):
+            if path not in named and path.is_file():
+                path.unlink(missing_ok=True)
+
+    def draft(self, workspace: str) -> Path:
+        """A path for a file to be."""
+        folder = self._folder / workspace
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder / uuid.uuid4().hex
+
+    def commit(
+        self,
+        workspace: str,
+        name: str,
+        file: Path,
+        *,
+        content_type: str = "application/octet-stream",
+        md5: str | None = None,
+        growing: bool = False,
+    ) -> Blob:
+        """Give the file a name, in place of what had it. Blocks staged under the name are gone, as in Azure."""
+        size = None if growing else file.stat().st_size
+        replaced = self.find(workspace, name)
+        with self._store.transaction():
+            blocks = self._store.all("SELECT file FROM ml_blocks WHERE workspace = ? AND blob = ?", workspace, name)
+            self._store.execute("DELETE FROM ml_blocks WHERE workspace = ? AND blob = ?", workspace, name)
+            etag = f'"0x{uuid.uuid4().hex[:15].upper()}"'
+            self._store.execute(
+                "INSERT OR REPLACE INTO ml_blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                workspace, name, file.name, size, md5, content_type, etag, time.time(),
+            )  # fmt: skip
+        if replaced:
+            replaced.path.unlink(missing_ok=True)
+        for row in blocks:
+            (file.parent / row["file"]).unlink(missing_ok=True)
+        blob = self.find(workspace, name)
+        assert blob
+        return blob
+
+    def seal(self, workspace: str, name: str) -> None:
+        """A growing blob is complete."""
+        blob = self.find(workspace, name)
+        if blob and blob.size is None:
+            self._store.execute(
+                "UPDATE ml_blobs SET size = ?, modified = ? WHERE workspace = ? AND name = ?",
+                blob.length(), time.time(), workspace, name,
+            )  # fmt: skip
+
+    def find(self, workspace: str, name: str) -> Blob | None:
+        row = self._store.one("SELECT * FROM ml_blobs WHERE workspace = ? AND name = ?", workspace, name)
+        if not row:
+            return None
+        return Blob(
+            name=row["name"],
+            path=self._folder / workspace / row["file"],
+            size=row["size"],
+            md5=row["md5"],
+            content_type=row["content_type"],
+            etag=row["etag"],
+            modified=row["modified"],
+        )
+
+    def stage(self, workspace: str, name: str, block: str, file: Path) -> None:
+        """Keep an uncommitted block; one of the same id is replaced."""
+        replaced = self.block(workspace, name, block)
+        self._store.execute(
+            "INSERT OR REPLACE INTO ml_blocks VALUES (?, ?, ?, ?, ?, ?)",
+            workspace, name, block, file.name, file.stat().st_size, time.time(),
+        )  # fmt: skip
+        if replaced:
+            replaced.unlink(missing_ok=True)
+
+    def block(self, workspace: str, name: str, block: str) -> Path | None:
+        row = self._store.one(
+            "SELECT file FROM ml_blocks WHERE workspace = ? AND blob = ? AND id = ?", workspace, name, block
+        )
+        return self._folder / workspace / row["file"] if row else None
+
+    def staged_bytes(self, workspace: str, name: str) -> int:
+        """Size of all uncommitted blocks of a blob."""
+        row = self._store.one(
+            "SELECT COALESCE(SUM(size), 0) AS total FROM ml_blocks WHERE workspace = ? AND blob = ?", workspace, name
+        )
+        return int(row["total"]) if row else 0
+
+    def forget(self, workspace: str) -> None:
+        """Remove every blob of a workspace that was deleted for good."""
+        with self._store.transaction():
+            self._store.execute("DELETE FROM ml_blobs WHERE workspace = ?", workspace)
+            self._store.execute("DELETE FROM ml_blocks WHERE workspace = ?", workspace)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._folder / workspace)
+
+
+def concatenate(parts: list[Path], target: Path) -> None:
+    """One file of many, copied by the kernel: never in memory."""
+    with target.open("xb") as whole:
+        for part in parts:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, whole, 2**20)

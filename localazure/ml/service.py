@@ -1,0 +1,120 @@
+"""The service: its parts put together, its routing table, its start and stop."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from localazure.identity import Tokens
+from localazure.instance import Instance
+from localazure.ml.artifacts import Artifacts
+from localazure.ml.blobs import MAX_BLOB, BlobEndpoint
+from localazure.ml.blobstore import BlobStore
+from localazure.ml.build import queue
+from localazure.ml.errors import ServiceError
+from localazure.ml.gate import Gate, GetResource
+from localazure.ml.images import Images
+from localazure.ml.models import ROOT, Models
+from localazure.ml.sas import Signer
+from localazure.ml.tables import SCHEMA
+from localazure.ml.uploads import Uploads
+from localazure.store import Store
+
+# The services that azureml-core asks discovery for (_restclient/service_context.py); all are here.
+_SERVICES = (
+    "api", "experimentation", "history", "hyperdrive", "modelmanagement", "studio", "pipelines", "catalog", "notebooks",
+    "inference", "registry",
+)  # fmt: skip
+
+
+class MlService:
+    """`app` answers below /discovery, /artifact, /modelmanagement and /azureml of the instance's ARM listener.
+
+    `get_resource` gives ARM's stored resource by id, None for what does not exist (soft-deleted included); `registries` gives the
+    passwords of a container registry's admin user. Image builds need `DOCKER_HOST` and take `LOCALAZURE_BASE_IMAGE`.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        store: Store,
+        tokens: Tokens,
+        get_resource: GetResource,
+        registries: queue.Registries,
+        *,
+        max_blob_bytes: int = MAX_BLOB,
+    ) -> None:
+        self._instance, self._store = instance, store
+        store.script(SCHEMA)
+        gate, signer = Gate(instance, tokens, get_resource), Signer(instance)
+        self._blobs = BlobStore(instance, store)
+        artifacts = Artifacts(instance, store, signer, gate)
+        models = Models(instance, store, gate)
+        uploads = Uploads(store, self._blobs, artifacts, models)
+        self._builds = queue.BuildQueue(instance, store, self._blobs, uploads, gate, registries)
+        images = Images(instance, store, self._blobs, artifacts, models, self._builds, gate)
+        self.app = Starlette(
+            routes=[
+                Route("/discovery/workspaces/{id}", self._discover, methods=["GET"]),
+                *artifacts.routes,
+                *BlobEndpoint(self._blobs, signer, max_blob_bytes).routes,
+                *models.routes,
+                *images.routes,
+                Route(f"{ROOT}/packages", gate(_package), methods=["POST"]),
+            ],
+            exception_handlers={ServiceError: _answer, HTTPException: _unknown, OSError: _disk},
+        )
+
+    async def start(self) -> None:
+        """Sweep what a kill left half-written, and take up the builds it interrupted."""
+        queue.clean(self._instance.folder)
+        self._blobs.sweep()
+        self._builds.start()
+
+    async def stop(self) -> None:
+        """Builds that run are ended; they start again with the next `start`."""
+        await self._builds.stop()
+
+    def forget(self, workspace_id: str) -> None:
+        """Remove all that belongs to a workspace which was deleted for good (not soft-deleted: that one keeps its models)."""
+        key = workspace_id.lower()
+        with self._store.transaction():
+            for table in ("artifacts", "assets", "models", "images", "operations", "versions"):
+                self._store.execute(f"DELETE FROM ml_{table} WHERE workspace = ?", key)  # noqa: S608 - constants
+        self._blobs.forget(key)
+
+    async def _discover(self, request: Request) -> Response:
+        """Without authentication, as in Azure; every service has the same address here."""
+        try:
+            uuid.UUID(request.path_params["id"])
+        except ValueError as error:
+            raise ServiceError(404, "WorkspaceNotFound", "A workspace id is a UUID.") from error
+        return JSONResponse(dict.fromkeys(_SERVICES, self._instance.arm_url))
+
+
+async def _package(request: Request, workspace: object) -> Response:
+    raise ServiceError(501, "NotImplemented", "Model.package (POST packages) is not part of the local Azure yet.")
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return error.response(request.url.path)
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """A call that nobody needed yet says its name."""
+    name = re.sub(r"^.*/workspaces/[^/]+", "", request.url.path)
+    message = f"{request.method} {name} is not part of the local Azure."
+    return ServiceError(501, "NotImplemented", message).response(request.url.path)
+
+
+async def _disk(request: Request, error: Exception) -> Response:
+    """A full or broken disk is an error of the one request."""
+    message = f"The local Azure cannot write to or read from its disk: {error}"
+    return ServiceError(500, "InternalError", message).response(request.url.path)
