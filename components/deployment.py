@@ -10,12 +10,13 @@ from typing import Any, NotRequired, TypedDict
 from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
-from components.dynamic import DynamicResource, Provider, gone
+from components.dynamic import DynamicResource, Provider, gone, is_unknown
 from components.edge import manifest, validate
 from components.services import progress, rollout
 from components.services.errors import NotFoundError, ServiceError
 from components.services.hub import Hub
 
+_SOME_IMAGE = f"registry.invalid/image@sha256:{'0' * 64}"
 _BASE_SECONDS = 60  # how long `destroy` gives a connected device to stop its modules
 
 
@@ -38,10 +39,14 @@ class EdgeDeploymentProvider(Provider):
     ignores = ("verify", "onFailure")
 
     def problems(self, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-        if "deployment" not in inputs or "registries" not in inputs:
+        deployment = dict(inputs["deployment"])
+        if is_unknown(deployment.get("image")):
+            deployment["image"] = _SOME_IMAGE  # not built yet; the rest can be judged all the same
+        if is_unknown(deployment):
             return []
+        registries = [] if is_unknown(inputs["registries"]) else inputs["registries"]
         try:
-            rendered = _render(inputs)
+            rendered = _render({"deployment": deployment, "registries": registries})
         except ValueError as error:
             return [("deployment", str(error))]
         return [("deployment", str(violation)) for violation in validate.validate(rendered)]

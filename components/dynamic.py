@@ -33,10 +33,10 @@ class Provider(ResourceProvider):
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         inputs = plain(news)
-        return CheckResult(inputs, [CheckFailure(key, reason) for key, reason in self.problems(known(inputs))])
+        return CheckResult(inputs, [CheckFailure(key, reason) for key, reason in self.problems(inputs)])
 
     def problems(self, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """(input, reason) for what is wrong with the inputs that are known at preview."""
+        """(input, reason) for what is wrong. At preview some values may still be unknown: see `is_unknown`."""
         return []
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
@@ -73,19 +73,13 @@ def plain(value: Any) -> Any:
     return value
 
 
-def known(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs that hold no value yet to be computed."""
-    return {key: value for key, value in inputs.items() if not _unknown(value)}
-
-
-def _unknown(value: Any) -> bool:
+def is_unknown(value: Any) -> bool:
+    """Whether the value, or one inside it, will only be known when another resource has been made."""
     if isinstance(value, Unknown):
         return True
     if isinstance(value, Mapping):
-        return any(_unknown(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return any(_unknown(item) for item in value)
-    return False
+        return any(is_unknown(item) for item in value.values())
+    return isinstance(value, list | tuple) and any(is_unknown(item) for item in value)
 
 
 class DynamicResource(Resource):

@@ -14,6 +14,10 @@ from pathlib import Path
 class ToolError(Exception):
     """A step of the bring-up cannot go on; the message says what to do. `__main__` prints it without a traceback."""
 
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
 
 def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")

@@ -1,0 +1,128 @@
+"""Bring-up and tear-down of a local environment: installers, the local Azure, Pulumi."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import docker
+
+from localazure import instance
+from localazure.provider import launcher
+from tools import base_image, docker_engine, environment, pulumi_cli, system
+from tools.console import ToolError, say
+from tools.environment import FOLDER, LOCAL, ROOT, STACK
+
+AZURE_NATIVE = "3.24.0"  # the version that pulumi_azure_native in requirements.txt asks for
+
+
+def prepare() -> dict[str, str]:
+    """Everything but the stack: tools, engine, base image, local Azure, plugin. Returns the environment's variables.
+
+    Each step finds what an earlier run left and then takes no time.
+    """
+    cli = pulumi_cli.ensure()
+    docker_host = docker_engine.ensure(ROOT)
+    system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")
+    client = docker.DockerClient(base_url=docker_host, timeout=600)
+    try:
+        base = base_image.ensure(client)
+    finally:
+        client.close()
+    made = instance.load_or_create(FOLDER)
+    values = environment.variables(made, docker_host, base, cli)
+    call([sys.executable, "-m", "localazure", "up"], values)
+    for folder in (LOCAL / "pulumi-state", LOCAL / "pulumi-home"):
+        folder.mkdir(parents=True, exist_ok=True)
+    _install_plugin(values)
+    return values
+
+
+def current() -> dict[str, str]:
+    """The variables of an environment that was prepared before. Raises ToolError when there is none."""
+    made = instance.load(FOLDER)
+    if not made:
+        raise ToolError("there is no local Azure here yet; run `make up` first")
+    docker_host = docker_engine.ensure(ROOT)
+    client = docker.DockerClient(base_url=docker_host, timeout=600)
+    try:
+        base = base_image.ensure(client)
+    finally:
+        client.close()
+    return environment.variables(made, docker_host, base, pulumi_cli.ensure())
+
+
+def call(command: list[str], values: dict[str, str]) -> None:
+    """Run a program in the environment, its output shown as it comes. Raises ToolError with its exit code."""
+    finished = subprocess.run(command, cwd=ROOT, env=environment.for_process(values), check=False)
+    if finished.returncode:
+        shown = " ".join(Path(command[0]).name if index == 0 else part for index, part in enumerate(command))
+        raise ToolError(
+            f"`{shown}` ended with exit code {finished.returncode}; see its output above", finished.returncode
+        )
+
+
+def select_stack(values: dict[str, str], stack: str = STACK) -> None:
+    call(["pulumi", "stack", "select", "--create", "--stack", stack, "--non-interactive"], values)
+
+
+def stack_outputs(values: dict[str, str], stack: str = STACK) -> dict[str, object]:
+    """The stack's outputs, secret ones left out. Empty when nothing has been brought up."""
+    finished = subprocess.run(
+        ["pulumi", "stack", "output", "--json", "--stack", stack, "--non-interactive"],
+        cwd=ROOT,
+        env=environment.for_process(values),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        raise ToolError(f"could not read the outputs of the stack {stack}: {finished.stderr.strip()[:500]}")
+    outputs: dict[str, object] = json.loads(finished.stdout)
+    return outputs
+
+
+def stop() -> None:
+    """`make down`: stop what was started, keep all state."""
+    made = instance.load(FOLDER)
+    if made:
+        call([sys.executable, "-m", "localazure", "down"], {"LOCALAZURE_HOME": str(FOLDER)})
+    if docker_engine.release(ROOT):
+        say("stopped the Docker engine that was started for this project")
+
+
+def clean() -> None:
+    """`make clean`: stop, then remove everything that this clone made. The cache of compiled tools stays."""
+    stop()
+    shutil.rmtree(LOCAL, ignore_errors=True)
+
+
+def _install_plugin(values: dict[str, str]) -> None:
+    """The local plugin under azure-native's name, in the Pulumi home of this clone only."""
+    source = LOCAL / "azure-native-plugin"
+    source.mkdir(parents=True, exist_ok=True)
+    launcher.write_launcher(source, Path(sys.executable), ROOT)
+    installed = Path(values["PULUMI_HOME"]) / "plugins" / f"resource-azure-native-v{AZURE_NATIVE}"
+    program = "pulumi-resource-azure-native"
+    if (installed / program).exists() and (installed / program).read_bytes() == (source / program).read_bytes():
+        return
+    command = [
+        "pulumi",
+        "plugin",
+        "install",
+        "resource",
+        "azure-native",
+        AZURE_NATIVE,
+        "--file",
+        str(source),
+        "--reinstall",
+    ]
+    finished = subprocess.run(
+        command, env=environment.for_process(values), capture_output=True, text=True, check=False, cwd=os.sep
+    )
+    if finished.returncode:
+        raise ToolError(f"could not install the local azure-native plugin: {finished.stderr.strip()[:500]}")

@@ -1,0 +1,40 @@
+"""`make test`: the tools that the tests need, then pytest. Every test makes its own local Azure; nothing of a running one is touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import docker
+
+from tools import base_image, docker_engine, environment, pulumi_cli, system
+from tools.console import ToolError, say
+from tools.environment import ROOT
+
+
+def main() -> int:
+    try:
+        values = _tools()
+    except ToolError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+    return subprocess.run(command, cwd=ROOT, env=environment.for_process(values), check=False).returncode
+
+
+def _tools() -> dict[str, str]:
+    cli = pulumi_cli.ensure()
+    docker_host = docker_engine.ensure(ROOT)
+    system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")
+    client = docker.DockerClient(base_url=docker_host, timeout=600)
+    try:
+        base = base_image.ensure(client)
+    finally:
+        client.close()
+    path = os.pathsep.join([str(ROOT / ".venv" / "bin"), str(cli), os.environ.get("PATH", "")])
+    return {"DOCKER_HOST": docker_host, "LOCALAZURE_BASE_IMAGE": base, "PATH": path}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
