@@ -38,6 +38,9 @@ class RequestLog:
         self._max_bytes = max_bytes
         self._next = mark(folder) + 1
         self._path.touch(mode=0o600)
+        if self._path.stat().st_size and not self._path.read_bytes().endswith(b"\n"):
+            with self._path.open("a") as file:  # a kill cut the last line: do not lose the next one too
+                file.write("\n")
 
     def append(self, entry: dict[str, Any]) -> None:
         """A log that cannot be written must not fail the request: the daemon's log says so."""
