@@ -6,6 +6,7 @@ import collections
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,23 +50,21 @@ def run(
         text=True,
         errors="replace",
     )
-    os.set_blocking(process.stdout.fileno(), False)  # type: ignore[union-attr]
-    while process.poll() is None:
-        time.sleep(0.2)
-        _drain(process, tail)
+    reader = threading.Thread(target=_read, args=(process, tail), daemon=True)
+    reader.start()
+    while reader.is_alive():
+        reader.join(0.2)
         if time.monotonic() - told > 15:
             told = time.monotonic()
             last = tail[-1].strip()[:100] if tail else ""
             say(f"    still at it after {told - started:.0f} s{': ' + last if last else ''}")
-    _drain(process, tail)
-    if process.returncode:
+    if process.wait():
         raise ToolError(
             f"could not {doing}: `{' '.join(map(str, command))[:200]}` exited with {process.returncode}\n"
             + "\n".join(f"    {line}" for line in tail)
         )
 
 
-def _drain(process: subprocess.Popen[str], tail: collections.deque[str]) -> None:
+def _read(process: subprocess.Popen[str], tail: collections.deque[str]) -> None:
     assert process.stdout
-    while text := process.stdout.read():
-        tail.extend(line for line in text.splitlines() if line.strip())
+    tail.extend(line.rstrip() for line in process.stdout if line.strip())
