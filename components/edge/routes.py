@@ -95,13 +95,13 @@ def _text_between(text: str, tokens: list[_Token], before: int, until: int) -> s
     return text[start:end].strip()
 
 
-_ID = r"[^/\s#$]+"
+_ID = r"[^/\s#$*]+"
 _SOURCES = re.compile(
     rf"""/\*
     | /twinChangeNotifications(?:/\*)?
     | /messages(?:/\*)?
     | /messages/modules(?:/\*)?
-    | /messages/modules/(?P<module>(?!\*){_ID})(?:/\*|/outputs/\*|/outputs/(?!\*){_ID}(?:/\*)?)?
+    | /messages/modules/(?P<module>{_ID})(?:/\*|/outputs/\*|/outputs/{_ID}(?:/\*)?)?
     """,
     re.VERBOSE,
 )

@@ -231,7 +231,9 @@ def test_without_credentials_leaves_the_rest_and_the_original() -> None:
     assert agent(bare)["modules"] == agent(rendered)["modules"]
 
 
-@pytest.mark.parametrize(("address", "key"), [("127.0.0.5:20700", "127-0-0-5-20700"), ("reg.azurecr.io", "reg-azurecr-io")])
+@pytest.mark.parametrize(
+    ("address", "key"), [("127.0.0.5:20700", "127-0-0-5-20700"), ("reg.azurecr.io", "reg-azurecr-io")]
+)
 def test_credential_ids_fit_a_twin(address: str, key: str) -> None:
     assert manifest.credential_id(address) == key
     assert validate(manifest.render({"module": "mm", "image": IMAGE}, {key: LOGIN})) == []

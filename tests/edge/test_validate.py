@@ -70,7 +70,9 @@ GOOD: dict[str, Spoil] = {
     "as rendered": lambda draft: None,
     "old schemas": Draft.old_schemas,
     "hub 1.2": put("hub", "schemaVersion", "1.2"),
-    "mqtt broker": also(put("hub", "schemaVersion", "1.2"), put("hub", "mqttBroker", {"bridges": [{"endpoint": "$upstream"}]})),
+    "mqtt broker": also(
+        put("hub", "schemaVersion", "1.2"), put("hub", "mqttBroker", {"bridges": [{"endpoint": "$upstream"}]})
+    ),
     "startup order": put("module", "startupOrder", 4294967295),
     "version": put("module", "version", "1.0"),
     "stopped": put("module", "status", "stopped"),
@@ -82,17 +84,23 @@ GOOD: dict[str, Spoil] = {
     "empty options": setting("createOptions", ""),
     "chunks": also(setting("createOptions", '{"Env":'), setting("createOptions01", '["A=1"]}')),
     "chunk of 512": setting("createOptions", '{"a":"' + "x" * 504 + '"}'),
-    "other case": also(lambda draft: draft.module["settings"].clear(), setting("image", "x"), setting("CreateOptions", "{}")),
+    "other case": also(
+        lambda draft: draft.module["settings"].clear(), setting("image", "x"), setting("CreateOptions", "{}")
+    ),
     "50 modules": lambda draft: draft.add_modules(49),
     "route object": route({"route": "FROM /* INTO $upstream", "priority": 0, "timeToLiveSecs": 4294967295}),
     "route priority 9": route({"route": "FROM /* INTO $upstream", "priority": 9}),
     "route of a module": route("FROM /messages/modules/scorer/outputs/amlError INTO $upstream"),
     "keep for ever": put("hub", "storeAndForwardConfiguration", {"timeToLiveSecs": -1}),
     "no store and forward": without("hub", "storeAndForwardConfiguration"),
-    "module twin": lambda draft: draft.content.__setitem__("scorer", {"properties.desired": {"limit": 5, "on": [True, None]}}),
+    "module twin": lambda draft: draft.content.__setitem__(
+        "scorer", {"properties.desired": {"limit": 5, "on": [True, None]}}
+    ),
     "value of 4096": lambda draft: draft.content.__setitem__("scorer", {"properties.desired": {"v": "é" * 2048}}),
     "10 levels": lambda draft: draft.content.__setitem__("scorer", {"properties.desired": nested(10)}),
-    "biggest integer": lambda draft: draft.content.__setitem__("scorer", {"properties.desired": {"v": 4503599627370495}}),
+    "biggest integer": lambda draft: draft.content.__setitem__(
+        "scorer", {"properties.desired": {"v": 4503599627370495}}
+    ),
     "no credentials": lambda draft: draft.agent["runtime"]["settings"].pop("registryCredentials"),
 }
 
@@ -137,14 +145,26 @@ BAD: dict[str, tuple[Spoil, str, str]] = {
     "status missing": (without("module", "status"), f"{A}.modules.scorer", "schema:required"),
     "status": (put("module", "status", "paused"), f"{A}.modules.scorer.status", "schema:enum"),
     "restart policy missing": (without("module", "restartPolicy"), f"{A}.modules.scorer", "schema:required"),
-    "restart policy": (put("module", "restartPolicy", "unless-stopped"), f"{A}.modules.scorer.restartPolicy", "schema:enum"),
+    "restart policy": (
+        put("module", "restartPolicy", "unless-stopped"),
+        f"{A}.modules.scorer.restartPolicy",
+        "schema:enum",
+    ),
     "pull policy": (put("module", "imagePullPolicy", "always"), f"{A}.modules.scorer.imagePullPolicy", "schema:enum"),
     "settings missing": (without("module", "settings"), f"{A}.modules.scorer", "schema:required"),
     "settings text": (put("module", "settings", "x"), f"{A}.modules.scorer.settings", "schema:type"),
     "unknown module key": (put("module", "restart", 1), f"{A}.modules.scorer", "schema:unevaluatedProperties"),
     "startup order below": (put("module", "startupOrder", -1), f"{A}.modules.scorer.startupOrder", "schema:minimum"),
-    "startup order above": (put("module", "startupOrder", 4294967296), f"{A}.modules.scorer.startupOrder", "schema:maximum"),
-    "startup order no integer": (put("module", "startupOrder", True), f"{A}.modules.scorer.startupOrder", "schema:type"),
+    "startup order above": (
+        put("module", "startupOrder", 4294967296),
+        f"{A}.modules.scorer.startupOrder",
+        "schema:maximum",
+    ),
+    "startup order no integer": (
+        put("module", "startupOrder", True),
+        f"{A}.modules.scorer.startupOrder",
+        "schema:type",
+    ),
     "startup order in 1.0": (
         also(Draft.old_schemas, put("module", "startupOrder", 1)),
         f"{A}.modules.scorer",
@@ -166,7 +186,11 @@ BAD: dict[str, tuple[Spoil, str, str]] = {
     "image placeholder": (setting("image", "${MODULES.scorer}"), f"{A}.modules.scorer.settings.image", "image"),
     "unknown setting": (setting("ports", []), f"{A}.modules.scorer.settings", "schema:additionalProperties"),
     "options object": (setting("createOptions", {}), f"{A}.modules.scorer.settings.createOptions", "schema:type"),
-    "options no JSON": (setting("createOptions", "{'a':1}"), f"{A}.modules.scorer.settings.createOptions", "createOptions"),
+    "options no JSON": (
+        setting("createOptions", "{'a':1}"),
+        f"{A}.modules.scorer.settings.createOptions",
+        "createOptions",
+    ),
     "options a list": (setting("createOptions", "[]"), f"{A}.modules.scorer.settings.createOptions", "createOptions"),
     "options gap": (
         also(setting("createOptions", "{"), setting("createOptions02", "}")),
@@ -179,7 +203,11 @@ BAD: dict[str, tuple[Spoil, str, str]] = {
         "createOptions-chunk",
     ),
     "module name": (lambda d: d.agent["modules"].update({"a/b": d.module}), f"{A}.modules['a/b']", "module-name"),
-    "module edgeHub": (lambda d: d.agent["modules"].update({"edgeHub": d.module}), f"{A}.modules.edgeHub", "module-name"),
+    "module edgeHub": (
+        lambda d: d.agent["modules"].update({"edgeHub": d.module}),
+        f"{A}.modules.edgeHub",
+        "module-name",
+    ),
     "51 modules": (lambda d: d.add_modules(50), f"{A}.modules", "module-count"),
     "credential id": (
         lambda d: d.agent["runtime"]["settings"]["registryCredentials"].update({"a.b": d.login}),
@@ -213,7 +241,11 @@ BAD: dict[str, tuple[Spoil, str, str]] = {
     ),
     "routes missing": (without("hub", "routes"), H, "schema:required"),
     "route type": (route(5), f"{H}.routes.r", "schema:type"),
-    "route object in 1.0": (also(Draft.old_schemas, route({"route": "FROM /* INTO $upstream"})), f"{H}.routes.r", "schema:type"),
+    "route object in 1.0": (
+        also(Draft.old_schemas, route({"route": "FROM /* INTO $upstream"})),
+        f"{H}.routes.r",
+        "schema:type",
+    ),
     "route name": (route("FROM /* INTO $upstream", "a b"), f"{H}.routes", "schema:pattern"),
     "route without text": (route({"priority": 1}), f"{H}.routes.r", "schema:required"),
     "route priority": (
@@ -313,13 +345,22 @@ def test_a_manifest_that_breaks_one(name: str) -> None:
 
 def test_everything_is_reported_at_once_and_once() -> None:
     draft = Draft()
-    for name in ("status", "options no JSON", "route syntax", "credential blank user", "big integer", "startup order below"):
+    for name in (
+        "status",
+        "options no JSON",
+        "route syntax",
+        "credential blank user",
+        "big integer",
+        "startup order below",
+    ):
         BAD[name][0](draft)
     found = validate(draft.document)
     assert len(found) == len(set(found)) == 6
 
 
-@pytest.mark.parametrize("wrap", [lambda c: c, lambda c: {"modulesContent": c}, lambda c: {"id": "x", "content": {"modulesContent": c}}])
+@pytest.mark.parametrize(
+    "wrap", [lambda c: c, lambda c: {"modulesContent": c}, lambda c: {"id": "x", "content": {"modulesContent": c}}]
+)
 def test_all_forms_of_a_document(wrap: Callable[[Any], Any]) -> None:
     draft = Draft()
     assert validate(wrap(draft.content)) == []
@@ -351,10 +392,20 @@ def test_a_layered_deployment_needs_no_base() -> None:
     ("twin", "key", "value", "rule"),
     [
         ("$edgeAgent", "properties.desired.modules.extra", {"settings": {"image": "x"}}, "schema:required"),
-        ("$edgeAgent", "properties.desired.modules.a/b", LAYERED["$edgeAgent"]["properties.desired.modules.extra"], "module-name"),
+        (
+            "$edgeAgent",
+            "properties.desired.modules.a/b",
+            LAYERED["$edgeAgent"]["properties.desired.modules.extra"],
+            "module-name",
+        ),
         ("$edgeAgent", "properties.desired.modules", {"x": {}}, "schema:required"),
         ("$edgeHub", "properties.desired.routes.up", "FROM nowhere", "route"),
-        ("$edgeHub", "properties.desired.routes", {"up": {"route": "FROM /* INTO $upstream", "priority": 11}}, "schema:maximum"),
+        (
+            "$edgeHub",
+            "properties.desired.routes",
+            {"up": {"route": "FROM /* INTO $upstream", "priority": 11}},
+            "schema:maximum",
+        ),
         ("extra", "properties.desired.limits", {"a b": 1}, "key-characters"),
     ],
 )
@@ -370,8 +421,23 @@ json_values: st.SearchStrategy[Any] = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["content", "modulesContent", "$edgeAgent", "$edgeHub", "properties.desired", "properties.desired.modules.x"]
-                + ["modules", "routes", "schemaVersion", "scorer", "settings", "image", "createOptions", "createOptions01", "env"]
+                [
+                    "content",
+                    "modulesContent",
+                    "$edgeAgent",
+                    "$edgeHub",
+                    "properties.desired",
+                    "properties.desired.modules.x",
+                    "modules",
+                    "routes",
+                    "schemaVersion",
+                    "scorer",
+                    "settings",
+                    "image",
+                    "createOptions",
+                    "createOptions01",
+                    "env",
+                ]
             )
             | st.text(max_size=5),
             inner,
@@ -389,7 +455,9 @@ def test_nothing_makes_it_raise(document: Any) -> None:
         assert violation.message
 
 
-@pytest.mark.parametrize("document", [{1: 2, "$edgeAgent": {3: 4}}, {"$edgeHub": {"properties.desired": {5: (1, {6: 7})}}}, object()])
+@pytest.mark.parametrize(
+    "document", [{1: 2, "$edgeAgent": {3: 4}}, {"$edgeHub": {"properties.desired": {5: (1, {6: 7})}}}, object()]
+)
 def test_python_values_do_not_make_it_raise(document: Any) -> None:
     assert validate(document)
 
