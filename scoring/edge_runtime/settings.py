@@ -65,7 +65,7 @@ class Settings:
             score=number("AML_SCORE_SECONDS", 25, 0.1, 3600),
             drain=number("AML_DRAIN_SECONDS", 6, 0, 600),
             give_up=number("AML_GIVE_UP_SECONDS", 120, 1, 86400),
-            token=number("AML_TOKEN_SECONDS", 3600, 10, 86400),
+            token=number("AML_TOKEN_SECONDS", 3600, 5, 86400),
         )
         _raise(problems)
         return settings

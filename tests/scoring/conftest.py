@@ -1,0 +1,120 @@
+"""The scoring image and containers of it, on a Docker network of the tests' own."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.models.containers import Container
+
+from localazure.instance import load_or_create
+from tests.scoring.edge_double import GATEWAY, EdgeDevice
+
+HERE = Path(__file__).parent
+SCORING = HERE.parent.parent / "scoring"
+BASE_IMAGE = "aml-edge/base:dev"
+ENVIRONMENT_IMAGE = "aml-edge-test/scoring-environment"
+IMAGE = "aml-edge-test/scoring"
+
+Start = Callable[..., Container]
+"""(app root, edge device or None, **environment) -> a running container, removed after the test."""
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[docker.DockerClient]:
+    client = docker.from_env(timeout=60)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The real model and script below /var/azureml-app with the runtime; the tests' scripts below /apps."""
+    try:
+        engine.images.get(BASE_IMAGE)
+    except docker.errors.ImageNotFound:
+        pytest.fail(f"the image {BASE_IMAGE} is not there: 'make up' makes it")
+    engine.images.build(
+        path=str(HERE / "image"),
+        dockerfile="Dockerfile.environment",
+        buildargs={"BASE": BASE_IMAGE},
+        tag=ENVIRONMENT_IMAGE,
+        network_mode="host",
+        rm=True,
+    )
+    context = tmp_path_factory.mktemp("image")
+    shutil.copytree(HERE / "image", context, dirs_exist_ok=True)
+    root = context / "azureml-app"
+    shutil.copytree(SCORING / "edge_runtime", root / "edge_runtime", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(SCORING / "score.py", root)
+    model = root / "azureml-models/best_model/1"
+    model.mkdir(parents=True)
+    shutil.copy(SCORING / "model.pkl", model)
+    shutil.copytree(root, context / "apps/driver", ignore=shutil.ignore_patterns("edge_runtime"))
+    (context / "apps/driver/main.py").write_text(driver(context / "apps/driver"))
+    engine.images.build(path=str(context), dockerfile="Dockerfile.scoring", tag=IMAGE, rm=True)
+    return IMAGE
+
+
+def driver(folder: Path) -> str:
+    """The driver that azureml-core generates for a script."""
+    import azureml.core  # noqa: F401 - first, or the next import goes in a circle
+    from azureml._model_management._util import generate_main
+
+    generated = folder / "generated.py"
+    generate_main("score.py", "", str(generated), False)
+    text = generated.read_text()
+    generated.unlink()
+    return text
+
+
+@pytest.fixture(scope="module")
+def network(engine: docker.DockerClient) -> Iterator[Any]:
+    made = engine.networks.create(f"aml-edge-test-scoring-{uuid.uuid4().hex[:8]}")
+    made.reload()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def device(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeDevice]:
+    """One edge device for the tests of a file; its edge hub answers on the network's address of this machine."""
+    folder = tmp_path_factory.mktemp("edge")
+    address = network.attrs["IPAM"]["Config"][0]["Gateway"]
+    made = EdgeDevice(load_or_create(folder / "azure"), folder, address)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(engine: docker.DockerClient, image: str, network: Any) -> Iterator[Start]:
+    """Containers as hardened as the deployment's: not root, read-only, no capabilities."""
+    started: list[Container] = []
+
+    def run(root: str, device: EdgeDevice | None = None, **environment: str) -> Container:
+        volumes = [f"{device.socket}:/var/run/iotedge/workload.sock"] if device else []
+        container = engine.containers.run(
+            image,
+            name=f"aml-edge-test-scoring-{uuid.uuid4().hex[:8]}",
+            detach=True,
+            network=network.name,
+            user="10001:10001",
+            read_only=True,
+            tmpfs={"/tmp": "rw,noexec,nosuid,size=64m"},
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            extra_hosts={GATEWAY: device.address} if device else {},
+            volumes=volumes,
+            environment={"HOME": "/tmp", "AML_APP_ROOT": root, **(device.environment if device else {}), **environment},
+        )
+        started.append(container)
+        return container
+
+    yield run
+    for container in started:
+        container.remove(force=True)

@@ -1,0 +1,292 @@
+"""The runtime in its container, as an IoT Edge module: what it promises about messages, whatever happens around it."""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from docker.models.containers import Container
+
+from tests.scoring.conftest import SCORING, Start
+from tests.scoring.edge_double import EdgeDevice, EdgeHub, wait_for
+
+pytestmark = pytest.mark.docker
+
+PLAIN = "/apps/plain"
+
+
+@pytest.fixture
+def hub(device: EdgeDevice) -> Iterator[EdgeHub]:
+    """An account that must balance at the end of the test: no message lost."""
+    device.hub.forget()
+    yield device.hub
+    device.hub.refuse_connects, device.hub.puback_delay, device.workload.failing = 0, 0.0, 0
+    unanswered = [key for key in device.hub.unanswered() if not key.startswith("unread")]
+    device.hub._pending.clear()
+    assert unanswered == []
+
+
+def connected(hub: EdgeHub, container: Container, seconds: float = 30) -> None:
+    assert wait_for(lambda: hub.connected, seconds), container.logs().decode()
+
+
+def answered(hub: EdgeHub, container: Container, seconds: float = 20) -> None:
+    assert wait_for(lambda: not hub.unanswered(), seconds), (hub.unanswered(), hub.events, container.logs().decode())
+
+
+class Traffic:
+    """Ten messages a second, 60 ms each, from entry to exit."""
+
+    def __init__(self, hub: EdgeHub, **order: int) -> None:
+        self._hub, self._order, self._stop = hub, {"ms": 60} | order, threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(0.1):
+            self._hub.send(f"t{number}", {"i": number, **self._order})
+            number += 1
+
+
+def first_outputs(hub: EdgeHub) -> list[int]:
+    """The numbers of the scores in the order of their first appearance."""
+    return list(dict.fromkeys(output.json["i"] for output in hub.received))
+
+
+def test_the_readings_are_scored(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start("/var/azureml-app", device)
+    connected(hub, container)
+    readings = json.loads((SCORING / "readings.json").read_text())
+    for number, reading in enumerate(readings):
+        hub.send(f"reading {number}", reading, site="Zürich & co/=?", **{"$.uid": "x", "$.on": "evil"})
+    hub.send("bad", {"machine": {}})
+    answered(hub, container)
+    scores, errors = hub.received[:3], hub.received[3:]
+    assert [score.json for score in scores] == [
+        {**reading, "anomaly": anomaly} for reading, anomaly in zip(readings, [False, True, True], strict=True)
+    ]
+    ids = {score.properties.pop("$.mid") for score in scores}
+    assert len(ids) == 3
+    for number, score in enumerate(scores):
+        assert score.properties == {
+            "$.on": "amlOutput",
+            "$.cid": f"reading {number}",
+            "$.ct": "application/json",
+            "$.ce": "utf-8",
+            "site": "Zürich & co/=?",
+        }
+    assert [(error.output, error.json["messageId"], error.json["status"]) for error in errors] == [("amlError", "bad", 500)]
+    assert "ValueError: the reading has no field machine.temperature" in container.logs().decode()
+    status = container.exec_run("cat /proc/1/status").output.decode()
+    assert "CapEff:\t0000000000000000" in status
+    assert "Uid:\t10001" in status
+    assert "SharedAccessSignature" not in container.logs().decode()
+
+
+def test_latency(device: EdgeDevice, hub: EdgeHub, start: Start, record_property: pytest.RecordProperty) -> None:
+    container = start(PLAIN, device)
+    connected(hub, container)
+    for number in range(60):
+        hub.send(f"m{number}", {"i": number})
+        time.sleep(0.05)
+    answered(hub, container)
+    took = sorted(1000 * (output.at - hub.sent[output.properties["$.cid"]].transmitted[0]) for output in hub.received)
+    summary = f"median {statistics.median(took):.1f} ms, 95th percentile {took[57]:.1f} ms"
+    record_property("latency", summary)
+    print(summary)
+    assert statistics.median(took) < 40, summary  # Nagle's algorithm with delayed acknowledgements alone would be 40
+
+
+def test_acknowledged_in_order_after_the_score_was_accepted(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start(PLAIN, device, WORKER_COUNT="3")
+    connected(hub, container)
+    hub.puback_delay = 0.05
+    random.seed(1)
+    for number in range(30):
+        hub.send(f"m{number}", {"i": number, "ms": random.choice([0, 20, 150])})
+    answered(hub, container)
+    assert wait_for(lambda: all(message.acknowledged for message in hub.sent.values()))
+    assert [output.json["i"] for output in hub.received] == list(range(30))
+    assert len({output.json["pid"] for output in hub.received}) > 1, "one worker did all the work"
+    for output in hub.received:
+        acknowledged = hub.sent[output.properties["$.cid"]].acknowledged
+        assert acknowledged
+        assert acknowledged >= output.at
+    moments = [message.acknowledged or 0 for message in hub.sent.values()]
+    assert moments == sorted(moments)
+
+
+def test_what_cannot_be_scored_becomes_one_error_message(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start(PLAIN, device, AML_SCORE_SECONDS="12", AML_ATTEMPT_SECONDS="1")
+    connected(hub, container)
+    hub.send("fails", {"i": 0, "fail": 1}, site="lab")
+    hub.send("dies", {"i": 1, "die": 1})
+    hub.send("too large", {"i": 2, "bytes": 300_000})
+    hub.send("no text", b"\xff\xfe\x00")
+    hub.send("unread", {"i": 3}, "otherInput")
+    hub.send("fine", {"i": 4, "bytes": 200_000})
+    assert wait_for(lambda: hub.outputs("fine"), 30), container.logs().decode()
+    assert wait_for(lambda: not hub._pending)
+    assert hub.outputs("unread") == []
+    found = {output.properties["$.cid"]: output for output in hub.received}
+    assert [output.properties["$.cid"] for output in hub.received] == ["fails", "dies", "too large", "no text", "fine"]
+    assert {key: (found[key].output, found[key].json.get("status")) for key in found} == {
+        "fails": ("amlError", 500),
+        "dies": ("amlError", 502),
+        "too large": ("amlError", 413),
+        "no text": ("amlError", 400),
+        "fine": ("amlOutput", None),
+    }
+    assert found["fails"].properties["site"] == "lab"
+    assert "error" in found["fails"].json["reason"]
+    assert "input 'otherInput'" in container.logs().decode()
+
+
+def test_a_script_that_never_answers(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start(PLAIN, device, AML_SCORE_SECONDS="1.5", AML_ATTEMPT_SECONDS="1", WORKER_COUNT="2")
+    connected(hub, container)
+    hub.send("hangs", {"i": 0, "ms": 5000})
+    answered(hub, container)
+    assert [(output.output, output.json["status"]) for output in hub.received] == [("amlError", 504)]
+
+
+def test_bytes_reach_a_raw_script(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start("/apps/raw", device)
+    connected(hub, container)
+    hub.send("bytes", b"\x00\xff\xfe")
+    hub.send("picture", b"\x89PNG", **{"$.ct": "image/png"})
+    key = hub.send(None, b"[1]")
+    assert wait_for(lambda: len(hub.received) == 3), container.logs().decode()
+    assert [output.body for output in hub.received] == [b"\xfe\xff\x00", b"GNP\x89", b"]1["]
+    assert {output.properties["$.ct"] for output in hub.received} == {"application/x-got"}
+    assert "$.cid" not in hub.received[2].properties
+    del hub.sent[key]  # an output without a message id to balance by
+
+
+def test_edge_hub_restart_with_lost_session_and_a_refusal(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start(PLAIN, device)
+    connected(hub, container)
+    with Traffic(hub):
+        time.sleep(1)
+        hub.down(lose_session=True)
+        time.sleep(1)
+        hub.refuse_connects = 1
+        hub.up()
+        connected(hub, container)
+        time.sleep(0.5)
+        hub.drop()
+        connected(hub, container)
+        time.sleep(0.5)
+    answered(hub, container)
+    assert "refused: injected" in hub.events
+    assert first_outputs(hub) == list(range(len(hub.sent)))
+
+
+def test_killed_and_started(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start(PLAIN, device)
+    connected(hub, container)
+    with Traffic(hub):
+        time.sleep(1)
+        container.kill()
+        container.start()
+        time.sleep(1)
+    answered(hub, container)
+    assert first_outputs(hub) == list(range(len(hub.sent)))
+    repeated = [key for key in hub.sent if len(hub.outputs(key)) > 1]
+    for key in repeated:
+        assert len({output.properties["$.mid"] for output in hub.outputs(key)}) == 1
+
+
+def test_stopped_under_traffic_and_started(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start(PLAIN, device)
+    connected(hub, container)
+    with Traffic(hub, ms=150):
+        time.sleep(1.5)  # slower than the messages come: some are waiting
+        before = time.monotonic()
+        container.stop(timeout=10)
+        took = time.monotonic() - before
+        assert container.wait()["StatusCode"] == 0, container.logs().decode()
+        assert took < 8
+        assert "drained" in container.logs().decode()
+        delivered = [key for key, message in hub.sent.items() if message.acknowledged]
+        assert all(len(hub.outputs(key)) == 1 for key in delivered)
+        container.start()
+        time.sleep(0.5)
+    answered(hub, container, 30)
+    assert [key for key in hub.sent if len(hub.outputs(key)) > 1] == [], "a clean stop repeats nothing"
+    assert first_outputs(hub) == list(range(len(hub.sent)))
+
+
+def test_the_token_is_renewed_before_it_expires(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start(PLAIN, device, AML_TOKEN_SECONDS="5")
+    connected(hub, container)
+    signed = device.workload.signed
+    with Traffic(hub):
+        time.sleep(2.5)
+        device.workload.failing = 2
+        time.sleep(3.5)
+    answered(hub, container)
+    assert device.workload.failing == 0
+    assert device.workload.signed == signed + 1
+    assert not [event for event in hub.events if "expired" in event or "refused" in event], hub.events
+    assert len(hub.received) == len(hub.sent), "a renewal repeats nothing"
+
+
+def test_gives_up_without_a_workload_api(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    device.workload.failing = 10_000
+    container = start(PLAIN, device, AML_GIVE_UP_SECONDS="1")
+    assert container.wait(timeout=30)["StatusCode"] == 3
+    assert "status 500" in container.logs().decode()
+
+
+def test_gives_up_when_the_edge_hub_refuses_for_good(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    hub.refuse_connects = 10_000
+    container = start(PLAIN, device, AML_GIVE_UP_SECONDS="1")
+    assert container.wait(timeout=30)["StatusCode"] == 3
+    assert "Not authorized" in container.logs().decode()
+
+
+def test_the_server_s_death_ends_the_container(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    container = start(PLAIN, device)
+    connected(hub, container)
+    hub.send("first", {"i": 0})
+    answered(hub, container)
+    killer = "import os, signal; [os.kill(int(p), 9) for p in os.listdir('/proc') if p.isdigit() and int(p) > 1 and p != str(os.getpid())]"
+    container.exec_run(["python", "-c", killer])
+    assert container.wait(timeout=15)["StatusCode"] == 1
+    assert "died" in container.logs().decode()
+
+
+def test_a_module_that_is_not_what_it_says_is_not_let_in(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    """The double checks: otherwise the other tests prove nothing."""
+    container = start(PLAIN, device, AML_GIVE_UP_SECONDS="1", IOTEDGE_IOTHUBHOSTNAME="other.azure-devices.net")
+    assert container.wait(timeout=30)["StatusCode"] == 3
+    assert any(event.startswith("refused: identity") for event in hub.events)
+
+
+def test_another_authority_s_edge_hub_is_not_trusted(
+    device: EdgeDevice, hub: EdgeHub, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from localazure import certs
+    from localazure.instance import load_or_create
+
+    other = load_or_create(tmp_path)
+    certs.ensure(other)
+    monkeypatch.setattr(device.workload, "_trust_bundle", other.ca.read_text())
+    container = start(PLAIN, device, AML_GIVE_UP_SECONDS="1")
+    assert container.wait(timeout=30)["StatusCode"] == 3
+    assert "CERTIFICATE_VERIFY_FAILED" in container.logs().decode()
+    assert "connect" not in hub.events
