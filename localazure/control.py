@@ -33,11 +33,12 @@ class ControlError(Exception):
     """The daemon could not be started or stopped; the message says what was seen and what to do."""
 
 
-def hold(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """What the daemon does first. Raises ControlError when another one has the folder."""
-    return _locked(
-        folder / "daemon.pid", seconds=3, what=f"a local Azure is already running in {folder}", content=os.getpid()
-    )
+def hold(folder: Path) -> None:
+    """What the daemon does first: the folder is its own until its process is gone. Raises ControlError when another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = _lock(folder / "daemon.pid", 3, f"a local Azure is already running in {folder}")
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 def running(folder: Path) -> int | None:
@@ -64,7 +65,7 @@ def status(folder: Path) -> dict[str, Any] | None:
     context = ssl.create_default_context(cafile=str(instance.ca))
     url = f"https://{instance.address}:{ARM_PORT}/localazure/status"
     try:
-        with httpx.Client(verify=context, trust_env=False, timeout=10) as client:  # no proxy between us and ourselves
+        with httpx.Client(verify=context, trust_env=False, timeout=3) as client:  # no proxy between us and ourselves
             answer = client.get(url)
     except httpx.TransportError:
         return None
@@ -78,17 +79,19 @@ def start(folder: Path, progress: Callable[[str], None]) -> tuple[dict[str, Any]
     """(status, whether it was started by this call), once it answers. Raises ControlError with the end of its log."""
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "up.lock", START_SECONDS, f"another 'up' or 'down' is at work in {folder}"):
-        process = None if running(folder) else _spawn(folder)
+        process: subprocess.Popen[bytes] | None = None
         begun = time.monotonic()
         said = False
         while True:
-            found = status(folder)
-            if found:
-                return found, process is not None
             if process and process.poll() is not None:
                 raise ControlError(
                     f"the local Azure ended while starting (code {process.returncode}).\n{_log_end(folder)}"
                 )
+            if process is None and running(folder) is None:  # also when the one that was there just ended
+                process = _spawn(folder)
+            found = status(folder)
+            if found:
+                return found, process is not None
             waited = time.monotonic() - begun
             if waited > START_SECONDS:
                 raise ControlError(f"the local Azure does not answer after {waited:.0f} s.\n{_log_end(folder)}")
@@ -154,22 +157,28 @@ def _log_end(folder: Path, lines: int = 25) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, seconds: float, what: str, content: int | None = None) -> Iterator[None]:
-    """An exclusive lock; ControlError(what) after `seconds`. The file stays: removing it would make two locks out of one."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def _locked(path: Path, seconds: float, what: str) -> Iterator[None]:
+    descriptor = _lock(path, seconds, what)
     try:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ControlError(what) from None
-                time.sleep(0.05)
-        if content is not None:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{content}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(path: Path, seconds: float, what: str) -> int:
+    """A descriptor with an exclusive lock; ControlError(what) after `seconds`, in which a passing `status` lets go of its own.
+
+    The file stays: removing it would make two locks out of one.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(descriptor)
+                raise ControlError(what) from None
+            time.sleep(0.05)
+        else:
+            return descriptor

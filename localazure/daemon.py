@@ -47,8 +47,8 @@ def main(folder: Path) -> None:
     Raises ControlError when the folder has a daemon already, InstanceError when its address cannot be used.
     """
     _configure_logging()
-    with control.hold(folder):
-        asyncio.run(Daemon(folder).run())
+    control.hold(folder)
+    asyncio.run(Daemon(folder).run())
 
 
 class Daemon:
@@ -162,7 +162,9 @@ def _configure_logging() -> None:
     for noisy in ("httpx", "httpcore", "uvicorn.error", "docker", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Clients keep idle connections; that they are cut at the end is no error.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: "timeout graceful shutdown exceeded" not in record.msg)
+    logging.getLogger("uvicorn.error").addFilter(
+        lambda record: "timeout graceful shutdown exceeded" not in record.getMessage()
+    )
 
 
 def _log_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 MAX_BYTES = 16 * 1024 * 1024  # then requests.jsonl becomes requests.jsonl.1, and the former .1 is gone
 
+_OURS = "/localazure/"  # the command line asking for the status is no traffic
+
 # Parameters whose value opens something: SAS and JWT signatures, passwords, continuation of a login.
 _SECRET = re.compile(r"^(sig|signature|code|.*(secret|password|token|key|credential).*)$", re.IGNORECASE)
 # POSTs that change nothing: `listKeys` and its kin, name checks, tokens, queries.
@@ -62,7 +64,7 @@ class LoggedApp:
         self._app, self._log, self._listener = app, log, listener
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"].startswith(_OURS):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()

@@ -115,6 +115,11 @@ def test_a_crash_is_a_500_with_an_id_that_the_log_knows(tmp_path: Path, caplog: 
     assert lines(tmp_path)[0]["status"] == 500
 
 
+def test_the_command_line_s_own_questions_are_no_traffic(tmp_path: Path) -> None:
+    ask(tmp_path, ("GET", "/localazure/status"))
+    assert mark(tmp_path) == 0
+
+
 def test_an_app_s_own_500_is_passed_on(tmp_path: Path) -> None:
     (answer,) = ask(tmp_path, ("GET", "/x?status=500"))
     assert (answer.status_code, answer.text) == (500, "ok")
