@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 FILE ?= scoring/readings.json
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview score down destroy clean env test lint lock train
+.PHONY: help up preview score down destroy clean env environment test lint lock train
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 up: $(READY) ## Bring everything up: tools, the local Azure, the dev stack; score three readings
 	@$(RUN) -m tools up
@@ -33,6 +33,9 @@ clean: ## Stop and remove everything that this clone made
 
 env: $(READY) ## Print the environment of the local stacks: eval "$$(make -s env)"
 	@$(RUN) -m tools env
+
+environment: $(READY) ## Write a stack file for real Azure: make environment NAME=prod-eu FROM=dev
+	@$(RUN) -m tools environment --name "$(NAME)" --source "$(or $(FROM),dev)"
 
 test: $(READY) ## Run all tests, the real engine and real containers included
 	@$(RUN) -m tools.testing

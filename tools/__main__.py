@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools import bringup, environment, score
+from tools import bringup, environment, new_environment, score
 from tools.console import ToolError, say
 from tools.environment import ROOT, STACK
 
@@ -17,6 +17,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools")
     parser.add_argument("command", choices=sorted(_COMMANDS))
     parser.add_argument("--file", type=Path, default=READINGS, help="readings to score")
+    parser.add_argument("--name", default="", help="of the environment to write")
+    parser.add_argument("--source", default=STACK, help="the environment to start from")
     arguments = parser.parse_args()
     try:
         _COMMANDS[arguments.command](arguments)
@@ -62,6 +64,7 @@ _COMMANDS = {
     "down": lambda _: bringup.stop(),
     "clean": lambda _: bringup.clean(),
     "env": _env,
+    "environment": lambda arguments: new_environment.write(arguments.name, arguments.source),
     "score": _score,
 }
 

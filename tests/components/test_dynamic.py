@@ -13,9 +13,9 @@ from components.dynamic import Provider, gone, is_unknown, plain
 # Import path of a provider -> its pickle in state files of the first release. Moving one needs a re-export at the old path.
 RECORDED = {
     "components.registry.RegistryCredentialsProvider": "gASVOgAAAAAAAACME2NvbXBvbmVudHMucmVnaXN0cnmUjBtSZWdpc3RyeUNyZWRlbnRpYWxzUHJvdmlkZXKUk5QpgZQu",  # noqa: E501
-    "components.device.DeviceIdentityProvider": "gASVMwAAAAAAAACMEWNvbXBvbmVudHMuZGV2aWNllIwWRGV2aWNlSWRlbnRpdHlQcm92aWRlcpSTlCmBlC4=",  # noqa: E501
-    "components.model.RegisteredModelProvider": "gASVMwAAAAAAAACMEGNvbXBvbmVudHMubW9kZWyUjBdSZWdpc3RlcmVkTW9kZWxQcm92aWRlcpSTlCmBlC4=",  # noqa: E501
-    "components.image.ModelImageProvider": "gASVLgAAAAAAAACMEGNvbXBvbmVudHMuaW1hZ2WUjBJNb2RlbEltYWdlUHJvdmlkZXKUk5QpgZQu",  # noqa: E501
+    "components.device.DeviceIdentityProvider": "gASVMwAAAAAAAACMEWNvbXBvbmVudHMuZGV2aWNllIwWRGV2aWNlSWRlbnRpdHlQcm92aWRlcpSTlCmBlC4=",
+    "components.model.RegisteredModelProvider": "gASVMwAAAAAAAACMEGNvbXBvbmVudHMubW9kZWyUjBdSZWdpc3RlcmVkTW9kZWxQcm92aWRlcpSTlCmBlC4=",
+    "components.image.ModelImageProvider": "gASVLgAAAAAAAACMEGNvbXBvbmVudHMuaW1hZ2WUjBJNb2RlbEltYWdlUHJvdmlkZXKUk5QpgZQu",
     "components.deployment.EdgeDeploymentProvider": "gASVNwAAAAAAAACMFWNvbXBvbmVudHMuZGVwbG95bWVudJSMFkVkZ2VEZXBsb3ltZW50UHJvdmlkZXKUk5QpgZQu",  # noqa: E501
 }
 
