@@ -5,3 +5,5 @@ certificate authority and Docker, and reaches the hub only as a device does: wit
 The system modules edgeAgent and edgeHub are not pulled: this process is both of them and reports them as running with the
 images that the manifest names.
 """
+
+from localazure.edge.supervisor import DeviceSupervisor as DeviceSupervisor

@@ -49,7 +49,7 @@ def send_readings(
 ) -> list[Answer]:
     """Send each reading and wait for all answers, at most `timeout` seconds; in the order of the readings.
 
-    `connection_string` is the hub's (a policy with RegistryWrite and ServiceConnect), `gateway` the device's gateway.json. Raises SendError.
+    `connection_string` is the hub's (with RegistryWrite and ServiceConnect), `gateway` the device's gateway.json. Raises SendError.
     """
     where = _gateway(gateway)
     hub = _Hub(connection_string, where["ca"])

@@ -41,7 +41,8 @@ class _Entry:
 
 
 class DeviceSupervisor:
-    """`device_added` and `device_removed` return at once and may come in any order and twice; the last word counts.
+    """`device_added` and `device_removed` return at once and may come in any order and twice; the last word counts. Give
+    `on_edge_device` to `HubService.on_edge_devices` before `start`: a device that the hubs do not know is cleared away then.
 
     `<folder>/devices/<hub port>/<device>/` holds config.toml, device-id.key, the edge hub's certificate, device.db, device.log and
     gateway.json (`hostName`, `address`, `port`, `ca`: where a leaf device finds the edge hub).
@@ -53,15 +54,10 @@ class DeviceSupervisor:
         self._running = False
 
     async def start(self) -> None:
-        """Start the devices that the folder holds from earlier."""
+        """Start the devices that were added so far. Folders of others are left from identities that are gone: they are removed."""
         self._running = True
-        for file in sorted(self._root.glob("*/*/device.json")):
-            if file.parent in self._entries:
-                continue  # the hub has spoken of it already
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                stored = json.loads(file.read_text())
-                key = base64.b64encode((file.parent / "device-id.key").read_bytes()).decode()
-                self._entry(file.parent).wanted = (stored["hub"], stored["device"], key)
+        for file in self._root.glob("*/*/device.json"):
+            self._entry(file.parent)
         for entry in self._entries.values():
             self._work_on(entry)
 
@@ -86,8 +82,8 @@ class DeviceSupervisor:
         entry.wanted = None
         self._work_on(entry)
 
-    def hub_event(self, host_name: str, device_id: str, primary_key: str | None) -> None:
-        """For `HubService.on_edge_devices`."""
+    def on_edge_device(self, host_name: str, device_id: str, primary_key: str | None) -> None:
+        """The listener for `HubService.on_edge_devices`; without a primary key the device is gone."""
         if primary_key is None:
             self.device_removed(host_name, device_id)
         else:
