@@ -79,7 +79,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _failures(status: dict[str, dict[str, str]]) -> int:
     for name, reason in status["failures"].items():
-        print(f"error: the service '{name}' did not start: {reason}", file=sys.stderr)
+        print(
+            f"error: the service '{name}' did not start: {reason}; when that is mended: down, then up", file=sys.stderr
+        )
     return 1 if status["failures"] else 0
 
 

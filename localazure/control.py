@@ -36,7 +36,7 @@ class ControlError(Exception):
 def hold(folder: Path) -> None:
     """What the daemon does first: the folder is its own until its process is gone. Raises ControlError when another one has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = _lock(folder / "daemon.pid", 3, f"a local Azure is already running in {folder}")
+    descriptor = _lock(folder / "daemon.pid", 1, f"a local Azure is already running in {folder}")
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 

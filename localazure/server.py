@@ -61,9 +61,14 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Answer what is in flight (two seconds at most), then close."""
-        if self._task:
-            self._server.should_exit = True
-            await self._task
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        while not self._task.done():
+            if not self._server.server_state.tasks:
+                self._server.force_exit = True  # the rest are idle connections, which clients keep open for long
+            await asyncio.sleep(0.02)
+        await self._task
 
     async def _serve(self) -> None:
         with contextlib.suppress(SystemExit):  # uvicorn's way to say that the port is taken
