@@ -74,8 +74,12 @@ class Connection:
                 await self._run(session)
         except MalformedPacketError as error:
             log.info("connection refused: %s", error)
+        except ProtocolViolationError as error:
+            log.info("connection refused: %s", error)
         except (OSError, TimeoutError, SessionEndedError) as error:
             log.debug("connection ended before its session began: %s", error or type(error).__name__)
+        except Exception:
+            log.exception("the handler failed before a session began")
         finally:
             await self._hang_up()
 

@@ -1,0 +1,180 @@
+"""All IoT Hubs of an instance."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from localazure import certs
+from localazure.hub.front import Front
+from localazure.hub.hub import EdgeListener, Hub
+from localazure.hub.identities import Key
+from localazure.hub.rest import app
+from localazure.hub.tables import SCHEMA
+from localazure.identity import Tokens
+from localazure.instance import HUB_PORTS, MQTT_PORT, Instance, InstanceError
+from localazure.mqtt import MqttServer
+from localazure.server import HttpServer
+from localazure.store import Store
+
+log = logging.getLogger("localazure.hub")
+
+Wrap = Callable[[Any, str], Any]
+"""An ASGI application and its listener's name to the application that is served: for the request log."""
+
+
+def _as_it_is(asgi: Any, listener: str) -> Any:
+    return asgi
+
+
+class HubService:
+    """Creates, serves and deletes hubs. Names are compared without case. A host name is `127.0.0.N:205xx` and stays the hub's for its life.
+
+    Methods that take a hub's name raise KeyError when there is none of that name. The certificates must exist (`certs.ensure`).
+    """
+
+    def __init__(self, instance: Instance, store: Store, wrap: Wrap = _as_it_is) -> None:
+        store.script(SCHEMA)
+        self._instance = instance
+        self._store = store
+        self._wrap = wrap
+        self._tokens = Tokens(instance)
+        self._listeners: list[EdgeListener] = []
+        self._front = Front(self._by_host, self._by_name)
+        self._hubs: dict[str, Hub] = {}
+        self._servers: dict[str, HttpServer] = {}
+        self._stopping: dict[str, asyncio.Event] = {}
+        self._lock = asyncio.Lock()
+        self._started = False
+        for row in store.all("SELECT name, port FROM hub_hubs"):
+            self._add(row["name"], row["port"])
+
+    async def start(self) -> None:
+        """Serve MQTT and every hub that the database knows. Raises InstanceError when a port is taken."""
+        tls = certs.server_context(self._instance.pki / "server.pem", self._instance.pki / "server.key")
+        server = MqttServer(self._front, self._instance.address, MQTT_PORT, tls)
+        try:
+            await server.start()
+        except OSError as error:
+            raise InstanceError(
+                f"cannot listen for MQTT on {self._instance.address}:{MQTT_PORT}: {error.strerror}; stop the program that has the port"
+            ) from error
+        self._front.server = server
+        self._started = True
+        try:
+            for name in self._hubs:
+                await self._serve(name)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close all listeners and connections."""
+        self._started = False
+        for name in list(self._servers):
+            await self._unserve(name)
+        if self._front.server:
+            await self._front.server.stop()
+            self._front.server = None
+
+    async def create(self, name: str) -> str:
+        """Make the hub with its policies, unless it is there, and serve it. Returns its host name."""
+        async with self._lock:
+            hub = self._by_name(name)
+            return hub.host if hub else await self._create(name)
+
+    async def delete(self, name: str) -> None:
+        """Remove the hub with all that it knows."""
+        async with self._lock:
+            hub = self._get(name)
+            edge_devices = hub.edge_devices()
+            await self._unserve(name.lower())
+            del self._hubs[name.lower()]
+            for device in hub.identities.devices(-1):
+                self._front.disconnect(hub, Key(device["deviceId"]), "the hub was deleted")
+            self._store.execute("DELETE FROM hub_hubs WHERE name = ?", name)
+            for device_id, _ in edge_devices:
+                self._tell(hub.host, device_id, None)
+
+    def host_name(self, name: str) -> str:
+        return self._get(name).host
+
+    def keys(self, name: str) -> list[dict[str, str]]:
+        """`keyName`, `primaryKey`, `secondaryKey`, `rights` of each policy, as ARM's listkeys."""
+        return self._get(name).policies.all()
+
+    def regenerate(self, name: str, key_name: str, which: str) -> None:
+        """A new `primary` or `secondary` key, or `swap`; the old one is refused at once. Raises KeyError for an unknown policy too."""
+        self._get(name).policies.regenerate(key_name, which)
+
+    def on_edge_devices(self, callback: EdgeListener) -> None:
+        """Have `callback(host_name, device_id, primary_key or None)` called for every IoT Edge device: at once for those there are, then
+        for each one that is created, gets another primary key, or (None) is deleted. It must return quickly."""
+        self._listeners.append(callback)
+        for hub in self._hubs.values():
+            for device_id, key in hub.edge_devices():
+                callback(hub.host, device_id, key)
+
+    async def _create(self, name: str) -> str:
+        taken = {row["port"] for row in self._store.all("SELECT port FROM hub_hubs")}
+        for port in HUB_PORTS:
+            if port in taken:
+                continue
+            with self._store.transaction():
+                self._store.execute("INSERT INTO hub_hubs VALUES (?, ?)", name, port)
+                hub = self._add(name, port)
+                hub.policies.create()
+            try:
+                await self._serve(name.lower())
+            except InstanceError:
+                log.info("port %d is taken by another program; trying the next", port)
+                self._store.execute("DELETE FROM hub_hubs WHERE name = ?", name)
+                del self._hubs[name.lower()]
+                continue
+            return hub.host
+        raise InstanceError(
+            f"cannot create IoT Hub '{name}': all ports {HUB_PORTS.start}..{HUB_PORTS.stop - 1} are taken"
+        )
+
+    def _add(self, name: str, port: int) -> Hub:
+        hub = Hub(self._store, name, f"{self._instance.address}:{port}", self._front, self._tell)
+        self._hubs[name.lower()] = hub
+        return hub
+
+    async def _serve(self, name: str) -> None:
+        if not self._started:
+            return
+        hub, stopping = self._hubs[name], asyncio.Event()
+        address, _, port = hub.host.rpartition(":")
+        tls = (self._instance.pki / "server.pem", self._instance.pki / "server.key")
+        asgi = self._wrap(app(hub, self._tokens, stopping), f"hub:{hub.name}")
+        server = HttpServer(asgi, address, int(port), tls)
+        await server.start()
+        self._servers[name], self._stopping[name] = server, stopping
+
+    async def _unserve(self, name: str) -> None:
+        server = self._servers.pop(name, None)
+        if server:
+            self._stopping.pop(name).set()
+            await server.stop()
+
+    def _get(self, name: str) -> Hub:
+        hub = self._by_name(name)
+        if hub is None:
+            raise KeyError(f"there is no IoT Hub '{name}'")
+        return hub
+
+    def _by_name(self, name: str) -> Hub | None:
+        return self._hubs.get(name.lower())
+
+    def _by_host(self, host: str) -> Hub | None:
+        return next((hub for hub in self._hubs.values() if hub.host == host.lower()), None)
+
+    def _tell(self, host: str, device_id: str, primary_key: str | None) -> None:
+        for listener in self._listeners:
+            try:
+                listener(host, device_id, primary_key)
+            except Exception:  # the registry's answer does not depend on who listens
+                log.exception("a listener failed for the edge device %s of %s", device_id, host)
