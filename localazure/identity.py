@@ -15,9 +15,8 @@ LIFETIME_SECONDS = 24 * 3600
 
 
 def arm_audiences(instance: Instance) -> list[str]:
-    """For which audiences ARM takes tokens, the one that the cloud's metadata recommends first, as a sovereign cloud's own
-    comes first there; the public cloud's are what SDKs fall back to."""
-    return [f"{instance.arm_url}/", "https://management.core.windows.net/", "https://management.azure.com/"]
+    """For which audiences ARM takes tokens: those of the public cloud, in its order, because SDKs fall back to them; then our own."""
+    return ["https://management.core.windows.net/", "https://management.azure.com/", f"{instance.arm_url}/"]
 
 
 def known_resources(instance: Instance) -> list[str]:
