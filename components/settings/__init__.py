@@ -1,0 +1,132 @@
+"""The settings of a stack, checked before any resource is registered: every problem at once, with its key, value, rule and fix."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from components.settings.models import (
+    BUILT,
+    MODES,
+    DeploymentSettings,
+    DeviceSettings,
+    HubSettings,
+    ImageSettings,
+    ModelSettings,
+    RegistrySettings,
+    RuntimeModuleSettings,
+    Settings,
+    VerifySettings,
+    WorkspaceSettings,
+)
+from components.settings.problems import NAMESPACE, Problem, SettingsError, from_pydantic, key
+
+__all__ = [
+    "BUILT",
+    "MODES",
+    "NAMESPACE",
+    "DeploymentSettings",
+    "DeviceSettings",
+    "HubSettings",
+    "ImageSettings",
+    "ModelSettings",
+    "Problem",
+    "RegistrySettings",
+    "RuntimeModuleSettings",
+    "Settings",
+    "SettingsError",
+    "VerifySettings",
+    "WorkspaceSettings",
+    "load",
+    "load_from_pulumi",
+]
+
+# What a stack without the key has. The objects' own defaults are in their models.
+_DEFAULTS: dict[str, Any] = {
+    "workspace": {},
+    "registry": {},
+    "hub": {},
+    "model": {},
+    "image": {},
+    "devices": [{"id": "edge-1"}],
+    "deployment": {},
+    "roleAssignments": False,
+}
+
+
+def load(values: Mapping[str, Any], *, root: Path | None = None) -> Settings:
+    """The settings that a stack file gives.
+
+    `values` maps keys, with or without `aml-edge:` before them (keys of other namespaces are passed over), to plain values or,
+    as Pulumi hands them to a program, to their JSON text. `root` is the project's folder (default: the working directory, where
+    Pulumi runs the program); relative paths start there.
+
+    Raises:
+        SettingsError: with every problem.
+    """
+    given, problems = _parsed(_own(values))
+    try:
+        settings = Settings.model_validate({**_DEFAULTS, **given}, context={"root": root or Path.cwd()})
+    except ValidationError as error:
+        problems += from_pydantic(error, Settings)
+        settings = None
+    problems += _doubled_devices(given.get("devices"))
+    if problems or settings is None:
+        raise SettingsError(problems)
+    return settings
+
+
+def load_from_pulumi() -> Settings:
+    """The settings of the stack that is being deployed. Only the environment that the engine gives to a program lists the keys
+    that Pulumi.yaml does not declare, misspelt ones among them; `pulumi.Config` knows those it is asked for.
+
+    Raises:
+        SettingsError: with every problem.
+    """
+    import pulumi  # a program's module: the rest of this package must load without it
+    from pulumi.runtime.config import get_config_env
+
+    config = pulumi.Config(NAMESPACE)
+    known = {name: value for name in _DEFAULTS if (value := config.get(name)) is not None}
+    return load({**_own(get_config_env()), **known})
+
+
+def _own(values: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = f"{NAMESPACE}:"
+    return {
+        name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix) or ":" not in name
+    }
+
+
+def _parsed(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The values with JSON text read where the setting is an object or a list. What cannot be read is a problem and left out."""
+    parsed, problems = dict(values), []
+    for name, default in _DEFAULTS.items():
+        text = values.get(name)
+        if isinstance(text, str) and isinstance(default, dict | list):
+            try:
+                parsed[name] = json.loads(text)
+            except ValueError:
+                kind = "a list" if isinstance(default, list) else "an object"
+                fix = f"write it as {kind} in the stack file, or set one value with pulumi config set --path '{key((name,))}...'"
+                problems.append(Problem(key((name,)), json.dumps(text), f"must be {kind}", fix))
+                del parsed[name]
+    return parsed, problems
+
+
+def _doubled_devices(devices: Any) -> Iterator[Problem]:
+    """Checked on what was given, so that a bad device elsewhere in the list does not hide it."""
+    ids = [device.get("id") for device in devices if isinstance(device, dict)] if isinstance(devices, list) else []
+    for device_id, count in Counter(item for item in ids if isinstance(item, str)).items():
+        if count > 1:
+            yield Problem(
+                key(("devices",)),
+                None,
+                f"{count} devices have the id {device_id!r}",
+                "give every device an id of its own",
+            )
