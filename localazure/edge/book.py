@@ -15,7 +15,7 @@ from localazure.edge.memory import Memory
 
 log = logging.getLogger("localazure.edge.identities")
 
-_SHORTEST_INTERVAL = 1.0
+_SHORTEST_INTERVAL = 0.5
 
 
 class IdentityBook:
@@ -40,16 +40,18 @@ class IdentityBook:
         return self._known.get(f"{self._device_id}/{name}")
 
     async def refresh(self) -> None:
-        """Ask the hub, at most once a second. Raises HubError; what was known stays known then."""
+        """Ask the hub now, but at most twice a second however many want it. Raises HubError; what was known stays known then."""
         called = time.monotonic()
         async with self._lock:
-            if self._refreshed > called or time.monotonic() - self._refreshed < _SHORTEST_INTERVAL:
-                return
+            if self._refreshed > called:
+                return  # somebody else asked after we wanted to know
+            await asyncio.sleep(max(0.0, self._refreshed + _SHORTEST_INTERVAL - time.monotonic()))
+            began = time.monotonic()
             found = {identity.client_id: identity for identity in (await self._rest.modules()).values()}
             edge_hub = found.get(f"{self._device_id}/{EDGE_HUB}")
             if edge_hub:
                 found |= {identity.client_id: identity for identity in await self._rest.scope(edge_hub)}
-            self._refreshed = time.monotonic()
+            self._refreshed = began
             self._take(found)
 
     async def ensure_module(self, name: str) -> Identity:

@@ -20,6 +20,7 @@ from typing import Any
 
 import requests
 from azure.iot.device import IoTHubDeviceClient, Message
+from azure.iot.device.exceptions import ConnectionFailedError
 from azure.iot.hub import IoTHubRegistryManager
 from msrest.exceptions import HttpOperationError
 
@@ -57,7 +58,7 @@ def send_readings(
     leaf = hub.leaf_of(device_id)
     since = hub.last_sequence()
     ids = [str(uuid.uuid4()) for _ in readings]
-    _send(hub.host, leaf, where, dict(zip(ids, readings, strict=True)))
+    _send(hub.host, leaf, where, dict(zip(ids, readings, strict=True)), deadline)
     found: dict[str, dict[str, Any]] = {}
     for event in hub.events(since, deadline):
         if event.get("correlationId") in ids:
@@ -142,14 +143,16 @@ class _Hub:
                     yield json.loads(line)
 
 
-def _send(host: str, leaf: tuple[str, str], where: dict[str, Any], readings: dict[str, Any]) -> None:
+def _send(
+    host: str, leaf: tuple[str, str], where: dict[str, Any], readings: dict[str, Any], deadline: float
+) -> None:
     name, key = leaf
     client = IoTHubDeviceClient.create_from_connection_string(
         f"HostName={host};DeviceId={name};SharedAccessKey={key};GatewayHostName={where['address']}",
         server_verification_cert=Path(where["ca"]).read_text(),
     )
     try:
-        client.connect()
+        _connect(client, deadline)
         for id_, reading in readings.items():
             message = Message(
                 json.dumps(reading), message_id=id_, content_type="application/json", content_encoding="utf-8"
@@ -162,6 +165,19 @@ def _send(host: str, leaf: tuple[str, str], where: dict[str, Any], readings: dic
         ) from error
     finally:
         client.shutdown()
+
+
+def _connect(client: IoTHubDeviceClient, deadline: float) -> None:
+    """The edge hub listens some seconds after its device was started: that alone is worth waiting for."""
+    while True:
+        try:
+            client.connect()
+        except ConnectionFailedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _gateway(path: Path) -> dict[str, Any]:
