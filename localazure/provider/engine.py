@@ -11,6 +11,7 @@ import grpc  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 _ALIVE_EVERY_SECONDS = 10.0
+_DIRECT = (("grpc.enable_http_proxy", 0),)  # the engine is on this machine, whatever http_proxy says
 
 
 class Engine:
@@ -24,7 +25,7 @@ class Engine:
         """`address`: `host:port` of the engine, as the plugin's argument or Attach give it."""
         if address and address != self._address:
             self._address = address
-            self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address))
+            self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=_DIRECT))
 
     def info(self, message: str, urn: str = "") -> None:
         self._log(engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn))
