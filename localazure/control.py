@@ -24,7 +24,7 @@ from localazure import instance as instances
 from localazure.instance import ARM_PORT
 
 START_SECONDS = 90.0  # many registries on a slow machine
-STOP_SECONDS = 60.0
+STOP_SECONDS = 120.0
 _STEP = 0.1
 _LOG_BYTES = 10 * 1024 * 1024  # then the next start moves daemon.log to daemon.log.1
 

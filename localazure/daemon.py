@@ -33,7 +33,7 @@ from localazure.store import Store
 
 _log = logging.getLogger(__name__)
 
-_SERVICE_STOP_SECONDS = 20.0
+_SERVICE_STOP_SECONDS = 45.0  # modules are stopped as `docker stop` does
 
 
 class Service(Protocol):
@@ -81,13 +81,14 @@ class Daemon:
             arm = ArmService(self.instance, store, tokens, self._registries, self._hubs)
             ml = MlService(self.instance, store, tokens, arm.get, self._registries)
             self._hubs.on_edge_devices(self._devices.on_edge_device)
-            for name, service in (
+            services: tuple[tuple[str, Service], ...] = (
                 ("registries", self._registries),
-                ("devices", self._devices),
                 ("hubs", self._hubs),
+                ("devices", self._devices),  # after the hubs that they connect to
                 ("arm", arm),
                 ("ml", ml),
-            ):
+            )
+            for name, service in services:
                 await self._start(name, service, stack)
             front = self._front(arm.app, ml.app)
             pki = self.instance.pki
@@ -146,10 +147,17 @@ class Daemon:
             "pid": os.getpid(),
             "startedAt": self._started_at,
             "failures": self._failures,
-            "registries": self._registries.describe(),
-            "hubs": self._hubs.describe(),
-            "devices": self._devices.describe(),
+            "registries": _described(self._registries),
+            "hubs": _described(self._hubs),
+            "devices": _described(self._devices),
         }
+
+
+def _described(service: object) -> list[dict[str, Any]]:
+    """What a service says of itself, if it does: `describe() -> list[dict]`, the first key of each is `name`."""
+    describe = getattr(service, "describe", list)
+    found: list[dict[str, Any]] = describe()
+    return found
 
 
 def _configure_logging() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -19,8 +20,10 @@ import httpx
 import psutil
 import pytest
 
-from localazure import control
+from localazure import certs, control
 from localazure.instance import ARM_PORT, Instance, load_or_create
+from localazure.registry import RegistryService
+from localazure.store import Store
 
 ARM_VERSION = "2023-01-01-preview"
 
@@ -169,6 +172,31 @@ def test_after_a_kill_everything_is_where_it_was(azure: Command) -> None:
             trust_env=False,
         )
         assert answer.status_code == 200
+
+
+def test_a_service_that_does_not_start_is_named_and_the_rest_runs(azure: Command) -> None:
+    async def seed() -> str:
+        certs.ensure(azure.instance)
+        registries = RegistryService(azure.instance, Store(azure.instance.database))
+        await registries.start()
+        login_server = await registries.create("contoso01")
+        await registries.stop()
+        return login_server
+
+    login_server = asyncio.run(seed())
+    address, _, port = login_server.partition(":")
+    with socket.create_server((address, int(port))):
+        code, _, errors = azure("up")
+        assert code == 1
+        assert "'registries' did not start" in errors
+        assert login_server in errors
+        code, output, errors = azure("status", "--json")
+        assert code == 1
+        assert [found["pid"] for found in json.loads(output)["registries"]] == [None]
+        assert Arm(azure.instance)("GET", "/resourceGroups", version="2024-03-01").status_code == 200
+    assert azure("down")[0] == 0
+    assert azure("up")[0] == 0
+    assert azure.status()["registries"][0]["pid"]
 
 
 def test_the_logs_show_requests_and_no_secret(azure: Command) -> None:
