@@ -42,6 +42,8 @@ class HttpServer:
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,  # nobody stands before us: X-Forwarded-* is the client's own claim
+            timeout_keep_alive=75,  # seconds; longer than clients wait between polls, so that they reuse connections as with Azure
             timeout_graceful_shutdown=2,
             ssl_certfile=str(tls[0]) if tls else None,
             ssl_keyfile=str(tls[1]) if tls else None,
