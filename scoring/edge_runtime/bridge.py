@@ -23,7 +23,7 @@ _RENEW_AT = 0.75  # of a token's life: from then on at an idle moment ...
 _RENEW_BY = 0.9  # ... and from then on in any case
 _STEADY_SECONDS = 10.0  # a session that stood so long, or delivered something, was a working one
 _LONGEST_PAUSE_SECONDS = 15.0
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)

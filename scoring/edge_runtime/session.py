@@ -224,5 +224,5 @@ class Session:
 
 
 def _no_delay(_client: Any, _data: Any, connection: Any) -> None:
-    """PUBACK then PUBLISH are two small writes: with Nagle's algorithm and delayed acknowledgements that costs 40 ms."""
+    """Scores and acknowledgements are small: one must not wait until the edge hub's side has acknowledged the TCP segment before."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -31,43 +31,23 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """Raises SettingsError."""
-        problems: list[str] = []
+        read = _Reader(environment)
         root = Path(environment.get("AML_APP_ROOT") or "/var/azureml-app").absolute()
-
-        def name(key: str, default: str) -> str:
-            value = environment.get(key) or default
-            if "/" in value or "#" in value or "+" in value:
-                problems.append(f"{key} is {value!r}: the name of a module's input or output has none of / # +")
-            return value
-
-        def number(key: str, default: float, least: float, most: float) -> float:
-            text = environment.get(key) or str(default)
-            try:
-                value = float(text)
-            except ValueError:
-                value = float("nan")
-            if not least <= value <= most:
-                problems.append(f"{key} is {text!r}: must be a number from {least:g} to {most:g}")
-            return value
-
-        workers = number("WORKER_COUNT", 1, 1, 64)
-        if workers != int(workers):
-            problems.append("WORKER_COUNT must be a whole number")
         settings = cls(
             app_root=root,
-            script=_script(root, environment, problems),
-            input=name("AML_INPUT", "amlInput"),
-            output=name("AML_OUTPUT", "amlOutput"),
-            error_output=name("AML_ERROR_OUTPUT", "amlError"),
-            workers=int(workers) if workers == workers else 1,
-            start=number("AML_START_SECONDS", 120, 1, 3600),
-            attempt=number("AML_ATTEMPT_SECONDS", 10, 0.1, 3600),
-            score=number("AML_SCORE_SECONDS", 25, 0.1, 3600),
-            drain=number("AML_DRAIN_SECONDS", 6, 0, 600),
-            give_up=number("AML_GIVE_UP_SECONDS", 120, 1, 86400),
-            token=number("AML_TOKEN_SECONDS", 3600, 5, 86400),
+            script=read.script(root),
+            input=read.name("AML_INPUT", "amlInput"),
+            output=read.name("AML_OUTPUT", "amlOutput"),
+            error_output=read.name("AML_ERROR_OUTPUT", "amlError"),
+            workers=int(read.number("WORKER_COUNT", 1, 1, 64, whole=True)),
+            start=read.number("AML_START_SECONDS", 120, 1, 3600),
+            attempt=read.number("AML_ATTEMPT_SECONDS", 10, 0.1, 3600),
+            score=read.number("AML_SCORE_SECONDS", 25, 0.1, 3600),
+            drain=read.number("AML_DRAIN_SECONDS", 6, 0, 600),
+            give_up=read.number("AML_GIVE_UP_SECONDS", 120, 1, 86400),
+            token=read.number("AML_TOKEN_SECONDS", 3600, 5, 86400),
         )
-        _raise(problems)
+        _raise(read.problems)
         return settings
 
 
@@ -111,15 +91,40 @@ class EdgeIdentity:
         return cls(**{field: environment[name] for field, name in names.items()})
 
 
-def _script(root: Path, environment: Mapping[str, str], problems: list[str]) -> Path:
-    """What Azure ML names, else azureml-core's driver, else the user's script."""
-    named = environment.get("AZUREML_ENTRY_SCRIPT")
-    candidates = [root / named] if named else [root / "main.py", root / "score.py"]
-    for path in candidates:
-        if path.is_file():
-            return path
-    problems.append(f"AML_APP_ROOT {root} holds no {' and no '.join(path.name for path in candidates)}")
-    return candidates[-1]
+class _Reader:
+    """Collects what is wrong, so that all of it can be said at once."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.problems: list[str] = []
+        self._environment = environment
+
+    def name(self, key: str, default: str) -> str:
+        value = self._environment.get(key) or default
+        if set(value) & set("/#+"):
+            self.problems.append(f"{key} is {value!r}: the name of a module's input or output has none of / # +")
+        return value
+
+    def number(self, key: str, default: float, least: float, most: float, *, whole: bool = False) -> float:
+        text = self._environment.get(key) or str(default)
+        try:
+            value = float(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most or (whole and not value.is_integer()):
+            kind = "a whole number" if whole else "a number"
+            self.problems.append(f"{key} is {text!r}: must be {kind} from {least:g} to {most:g}")
+            return default
+        return value
+
+    def script(self, root: Path) -> Path:
+        """What Azure ML names, else azureml-core's driver, else the user's script."""
+        named = self._environment.get("AZUREML_ENTRY_SCRIPT")
+        candidates = [root / named] if named else [root / "main.py", root / "score.py"]
+        for path in candidates:
+            if path.is_file():
+                return path
+        self.problems.append(f"AML_APP_ROOT {root} holds no {' and no '.join(path.name for path in candidates)}")
+        return candidates[-1]
 
 
 def _raise(problems: list[str]) -> None:

@@ -27,7 +27,13 @@ from localazure import certs
 from localazure.instance import Instance
 from localazure.mqtt import Connect, MqttServer, NotSubscribedError, Session, SessionEndedError
 
-HUB, DEVICE, MODULE, GENERATION, GATEWAY = "lab-hub.azure-devices.net", "edge-1", "scorer", "638000000000000000", "edge-gw"
+HUB, DEVICE, MODULE, GENERATION, GATEWAY = (
+    "lab-hub.azure-devices.net",
+    "edge-1",
+    "scorer",
+    "638000000000000000",
+    "edge-gw",
+)
 BASE = f"devices/{DEVICE}/modules/{MODULE}"
 
 
@@ -110,7 +116,8 @@ class EdgeHub:
 
     def drop(self) -> None:
         """End the connection, keep the session."""
-        self._loop.call_soon_threadsafe(lambda: [session.close("dropped") for session in self._sessions()])
+        for session in self._sessions():
+            self._loop.call_soon_threadsafe(session.close, "dropped")
 
     def send(self, id_: str | None, body: bytes | dict[str, Any], input_: str = "amlInput", **properties: str) -> str:
         """Queue a message; `id_` None sends one without a message id. Returns the key in `sent`."""
@@ -298,7 +305,7 @@ def _handler(api: WorkloadApi) -> type[http.server.BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - the base class wants these names
 
     return Handler
 
