@@ -86,14 +86,17 @@ def load_from_pulumi() -> Settings:
     that Pulumi.yaml does not declare, misspelt ones among them; `pulumi.Config` knows those it is asked for.
 
     Raises:
-        SettingsError: with every problem.
+        pulumi.RunError: with the text of SettingsError; the engine shows it without a traceback.
     """
     import pulumi  # a program's module: the rest of this package must load without it
     from pulumi.runtime.config import get_config_env
 
     config = pulumi.Config(NAMESPACE)
     known = {name: value for name in _DEFAULTS if (value := config.get(name)) is not None}
-    return load({**_own(get_config_env()), **known})
+    try:
+        return load({**_own(get_config_env()), **known})
+    except SettingsError as error:
+        raise pulumi.RunError(str(error)) from None
 
 
 def _own(values: Mapping[str, Any]) -> dict[str, Any]:

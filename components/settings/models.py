@@ -280,10 +280,11 @@ class DeploymentSettings(_Model):
 
     @model_validator(mode="after")
     def _valid_manifest(self) -> DeploymentSettings:
-        """Whatever the manifest would break, with a stand-in for the image, which is not built yet."""
+        """Whatever the manifest would break, with stand-ins for what is not known yet: the image and the registry's login."""
         deployment: Any = {**self.for_manifest(), "image": f"registry.invalid/image@sha256:{'0' * 64}"}
+        login: manifest.Credential = {"address": "registry.invalid", "username": "u" * 50, "password": "p" * 64}
         try:
-            violations = validate.validate(manifest.render(deployment, {}))
+            violations = validate.validate(manifest.render(deployment, {"registry": login}))
         except ValueError as error:
             refuse(str(error), "correct the deployment's settings")
         if violations:
@@ -297,16 +298,18 @@ class DeploymentSettings(_Model):
 _MEND = "correct it in the stack file: the device or the hub would refuse the manifest"
 
 
+_ORIGINS = re.compile(
+    r"(?:\.systemModules\.(?P<owner>edgeAgent|edgeHub))?.*?"
+    r"\.(?P<setting>routes|env|createOptions)(?:\d\d)?(?:\.(?P<name>\w+)|\['(?P<quoted>.+?)'\])?"
+)
+
+
 def _inside(path: str) -> tuple[str, ...]:
     """The setting that a violation's JSON path goes back to."""
-    if match := re.search(r"\.routes(?:\.(\w+)|\['(.+?)'\])?", path):
-        name = match[1] or match[2]
-        return ("routes", name) if name else ("routes",)
-    for part, setting in ((".env", "env"), (".createOptions", "createOptions")):
-        if part in path:
-            owner = next((name for name in ("edgeAgent", "edgeHub") if f".systemModules.{name}" in path), None)
-            return (owner, setting) if owner else (setting,)
-    return ()
+    match = _ORIGINS.search(path)
+    if match is None:
+        return ()
+    return tuple(step for step in (match["owner"], match["setting"], match["name"] or match["quoted"]) if step)
 
 
 class Settings(_Model):
