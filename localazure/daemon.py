@@ -59,6 +59,7 @@ class Daemon:
         certs.ensure(self.instance)
         self._started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._failures: dict[str, str] = {}
+        self._edge_devices: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -71,7 +72,7 @@ class Daemon:
             await self._serve(stopping)
 
     async def _serve(self, stopping: asyncio.Event) -> None:
-        store = Store(self.instance.database)
+        self._store = store = Store(self.instance.database)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(store.close)
             tokens = Tokens(self.instance)
@@ -80,6 +81,7 @@ class Daemon:
             self._hubs = HubService(self.instance, store)
             arm = ArmService(self.instance, store, tokens, self._registries, self._hubs)
             ml = MlService(self.instance, store, tokens, arm.get, self._registries)
+            self._hubs.on_edge_devices(self._note_device)
             self._hubs.on_edge_devices(self._devices.on_edge_device)
             services: tuple[tuple[str, Service], ...] = (
                 ("registries", self._registries),
@@ -147,17 +149,19 @@ class Daemon:
             "pid": os.getpid(),
             "startedAt": self._started_at,
             "failures": self._failures,
-            "registries": _described(self._registries),
-            "hubs": _described(self._hubs),
-            "devices": _described(self._devices),
+            "registries": self._registries.describe(),
+            "hubs": [
+                {"name": row["name"], "hostName": self._hubs.host_name(row["name"])}
+                for row in self._store.all("SELECT name FROM hub_hubs ORDER BY name")
+            ],
+            "devices": [{"name": device, "hub": host} for host, device in sorted(self._edge_devices)],
         }
 
-
-def _described(service: object) -> list[dict[str, Any]]:
-    """What a service says of itself, if it does: `describe() -> list[dict]`, the first key of each is `name`."""
-    describe = getattr(service, "describe", list)
-    found: list[dict[str, Any]] = describe()
-    return found
+    def _note_device(self, host_name: str, device_id: str, primary_key: str | None) -> None:
+        if primary_key is None:
+            self._edge_devices.discard((host_name, device_id))
+        else:
+            self._edge_devices.add((host_name, device_id))
 
 
 def _configure_logging() -> None:
