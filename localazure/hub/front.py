@@ -23,7 +23,7 @@ from localazure.hub.hub import Hub
 from localazure.hub.identities import Key
 from localazure.hub.messages import MAX_BYTES
 from localazure.hub.methods import Methods
-from localazure.hub.rest import parse_json
+from localazure.hub.strict_json import parse_json
 from localazure.hub.twins import DesiredChange
 from localazure.mqtt import (
     Connect,

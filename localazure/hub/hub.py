@@ -123,7 +123,7 @@ class Hub:
     def write_twin(self, key: Key, body: Json, if_match: str | None, replace: bool) -> Json:
         """PATCH, or PUT with `replace`: a section that a PUT leaves out becomes empty."""
         sections = {"tags": body.get("tags", {} if replace else None)}
-        properties = body.get("properties") or {}
+        properties = {} if body.get("properties") is None else body["properties"]
         if not isinstance(properties, dict):
             raise invalid("properties is not an object")
         sections["desired"] = properties.get("desired", {} if replace else None)

@@ -8,7 +8,9 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
+from localazure.hub.errors import HubError
 from localazure.hub.identities import Key
+from localazure.hub.strict_json import parse_json
 from localazure.hub.tables import now
 from localazure.store import Store, dump
 
@@ -90,7 +92,6 @@ def _line(sequence: int, document: dict[str, Any], body: bytes) -> dict[str, Any
         "body": base64.b64encode(body).decode(),
     }
     try:
-        line["bodyJson"] = json.loads(body)
-    except (ValueError, RecursionError):
+        return {**line, "bodyJson": parse_json(body)}
+    except HubError:
         return line
-    return line

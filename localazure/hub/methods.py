@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localazure.hub.errors import HubError
-from localazure.hub.rest import parse_json
+from localazure.hub.strict_json import parse_json
 from localazure.mqtt import NotSubscribedError, ProtocolViolationError, Session, SessionEndedError
 from localazure.store import dump
 

@@ -7,7 +7,6 @@ Contract: the service's OpenAPI document 2021-04-12 and what azure-iot-hub 2.7.0
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,15 +21,16 @@ from localazure.hub.access import Caller, caller
 from localazure.hub.errors import HubError, invalid, not_implemented
 from localazure.hub.hub import Hub
 from localazure.hub.identities import Key
+from localazure.hub.strict_json import parse_json
 from localazure.identity import Tokens
 
 MAX_BODY = 512 * 1024
-_MAX_NESTING = 64
 API_VERSIONS = {
     *("2016-11-14", "2017-06-30", "2018-04-01", "2018-06-30", "2019-03-30", "2019-10-01", "2020-03-13", "2020-09-30"),
     *("2021-04-12", "2024-03-31"),  # azure-iot-hub 2.7.0, the CLI extension
     *("2017-11-08-preview", "2018-08-30-preview", "2019-07-01-preview", "2020-05-31-preview", "2020-06-30-preview"),
 }
+_MAX_DISCARDED = 16 * MAX_BODY
 _MAX_TOP = 1000
 
 Json = dict[str, Any]
@@ -61,11 +61,15 @@ class Call:
 
     async def body(self) -> Json:
         """The body as a JSON object. Raises 400 and 413."""
-        data = bytearray()
+        data, length = bytearray(), 0
         async for chunk in self.request.stream():
-            data += chunk
-            if len(data) > MAX_BODY:
-                raise HubError("GenericRequestEntityTooLarge", f"the body is larger than {MAX_BODY} bytes")
+            length += len(chunk)
+            if length <= MAX_BODY:
+                data += chunk
+            elif length > _MAX_DISCARDED:  # up to here the client is heard out, so that it reads the answer
+                break
+        if length > MAX_BODY:
+            raise HubError("GenericRequestEntityTooLarge", f"the body is larger than {MAX_BODY} bytes")
         document = parse_json(bytes(data))
         if not isinstance(document, dict):
             raise invalid("the body is not a JSON object")
@@ -274,32 +278,6 @@ def app(hub: Hub, tokens: Tokens, stopping: asyncio.Event) -> Starlette:
 
     routes = [Route(path, endpoint(handler), methods=[method]) for method, path, handler in TABLE]
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
-
-
-def parse_json(data: bytes) -> Any:
-    """Strict JSON: UTF-8, no NaN, no lone surrogates, nothing deeper than any document of the hub. Raises 400."""
-    try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"the body is not JSON: {type(error).__name__}") from None
-    level, depth = [document], 0
-    while level:
-        depth += 1
-        if depth > _MAX_NESTING:
-            raise invalid(f"the body is nested deeper than {_MAX_NESTING} levels")
-        level = [inner for value in level for inner in _children(value)]
-    return document
-
-
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _check_version(request: Request) -> None:
