@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from localazure.identity import AuthError, Tokens
+from localazure.identity import AuthError, Tokens, arm_audiences
 from localazure.instance import Instance
 from localazure.ml.errors import ServiceError
 
@@ -45,8 +45,8 @@ Handler = Callable[[Request, Workspace], Awaitable[Response]]
 class Gate:
     def __init__(self, instance: Instance, tokens: Tokens, get_resource: GetResource) -> None:
         self._tokens, self._get_resource = tokens, get_resource
-        # What azureml-core asks a token for: the ARM endpoint of its cloud or one of ARM's two public names.
-        self._audiences = ["https://management.azure.com", "https://management.core.windows.net", instance.arm_url]
+        # azureml-core asks for ARM's audience or, for its own services, for this one (its cloud's `aml` resource id).
+        self._audiences = [*arm_audiences(instance), "https://ml.azure.com"]
 
     def __call__(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:

@@ -7,7 +7,7 @@ import uuid
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -68,7 +68,12 @@ class MlService:
                 *images.routes,
                 Route(f"{ROOT}/packages", gate(_package), methods=["POST"]),
             ],
-            exception_handlers={ServiceError: _answer, HTTPException: _unknown, OSError: _disk},
+            exception_handlers={
+                ServiceError: _answer,
+                HTTPException: _unknown,
+                ClientDisconnect: _gone,
+                OSError: _disk,
+            },
         )
 
     async def start(self) -> None:
@@ -112,6 +117,11 @@ async def _unknown(request: Request, error: Exception) -> Response:
     name = re.sub(r"^.*/workspaces/[^/]+", "", request.url.path)
     message = f"{request.method} {name} is not part of the local Azure."
     return ServiceError(501, "NotImplemented", message).response(request.url.path)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """The client hung up in the middle of its upload; nobody reads this."""
+    return Response(status_code=400)
 
 
 async def _disk(request: Request, error: Exception) -> Response:

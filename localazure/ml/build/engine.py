@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +39,8 @@ class Engine:
         with self._lock:
             if self._client is None:
                 try:
-                    self._client = docker_engine.connect(timeout=DEADLINE_SECONDS)
+                    self._client = docker_engine.connect()
+                    self._client.api.timeout = DEADLINE_SECONDS  # a build may be silent for long
                     # By name, not by label: a label would be committed into images and so reach every module made from them.
                     mine: dict[str, str | list[str] | bool] = {"name": f"^/?{_NAME}-{self.owner}-"}
                     for left in self._client.containers.list(all=True, filters=mine):
@@ -110,8 +112,11 @@ class Engine:
 
     def follow(self, events: Iterator[dict[str, Any]]) -> Iterator[str]:
         """The lines of a build or push; raises BuildError with the engine's words, BuildStopped when the service stops."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
         for event in events:
             self.check()
+            if time.monotonic() > deadline:
+                raise BuildError(f"the build was ended after {DEADLINE_SECONDS} seconds")
             if "error" in event:
                 raise BuildError(str(event["error"]).strip())
             text = event.get("stream") or event.get("status")

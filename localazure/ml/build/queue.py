@@ -79,15 +79,13 @@ class BuildQueue:
     async def _run(self, operation: str) -> None:
         async with self._slots:
             row = self._store.one("SELECT * FROM ml_operations WHERE id = ?", operation)
-            if not row:
-                return
-            workspace, image = row["workspace"], row["image"]
+            blob = self._blobs.find(row["workspace"], log_name(operation)) if row else None
+            if not row or not blob:
+                return  # the workspace was deleted for good
+            image = row["image"]
             name, version = image.rsplit(":", 1)
             self._mark(operation, "Running", attempts=row["attempts"] + 1)
-            blob = self._blobs.find(workspace, log_name(operation))
-            log_path = blob.path if blob else self._work / f"{operation}.log"
-            log_path.parent.mkdir(parents=True, exist_ok=True)
-            log = BuildLog(log_path)
+            log = BuildLog(blob.path)
             try:
                 if row["attempts"]:
                     log.line("The service was stopped during the build; building again.")
@@ -107,7 +105,6 @@ class BuildQueue:
                 self._finish(operation, None, location)
             finally:
                 log.close()
-                self._blobs.seal(workspace, log_name(operation))
 
     async def _build(self, operation: str, arm_id: str, name: str, version: int, log: BuildLog) -> str:
         workspace = self._gate.find(arm_id, {})
@@ -179,6 +176,7 @@ class BuildQueue:
                 "details": [{"code": "ImageBuildFailed", "message": failure}],
             }
         name, version = row["image"].rsplit(":", 1)
+        self._blobs.seal(row["workspace"], log_name(operation))
         with self._store.transaction():
             self._store.execute(
                 "UPDATE ml_operations SET state = ?, body = ? WHERE id = ?", state, dump(body), operation

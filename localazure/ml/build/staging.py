@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import lzma
 import os
 import shutil
 import tarfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from localazure.ml.build.log import BuildError, BuildLog
@@ -49,8 +51,17 @@ def unpack(archive: Path, root: Path, name: str) -> None:
                         f"the archive {name} holds too much: over {MAX_MEMBERS} files or {MAX_UNPACKED} bytes"
                     )
                 _unpack_member(tar, member, root, name)
-    except (tarfile.TarError, EOFError, OSError) as error:
+            _verify_end(tar)
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise BuildError(f"the archive {name} cannot be unpacked: {error}") from error
+
+
+def _verify_end(tar: tarfile.TarFile) -> None:
+    """The checksum of a compressed archive stands behind the last member, where nobody has read yet."""
+    assert tar.fileobj
+    for _ in range(MAX_UNPACKED // 2**20):
+        if not tar.fileobj.read(2**20):
+            return
 
 
 def check_driver(root: Path, archives: list[str], log: BuildLog) -> None:
