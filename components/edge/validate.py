@@ -55,7 +55,7 @@ def _document(document: object) -> Iterator[_Found]:
     path: Path = ()
     content = document
     for wrapper in ("content", "modulesContent"):
-        if isinstance(content, Mapping) and wrapper in content:
+        if isinstance(content, Mapping) and wrapper in content and not {AGENT, HUB} & content.keys():
             content, path = content[wrapper], (*path, wrapper)
     if not isinstance(content, Mapping):
         yield path, "shape", "must be an object with the twins of $edgeAgent, $edgeHub and the modules"

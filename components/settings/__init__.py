@@ -10,18 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from components.settings.deployment import DeploymentSettings, RuntimeModuleSettings, VerifySettings
 from components.settings.models import (
     BUILT,
     MODES,
-    DeploymentSettings,
     DeviceSettings,
     HubSettings,
     ImageSettings,
     ModelSettings,
     RegistrySettings,
-    RuntimeModuleSettings,
     Settings,
-    VerifySettings,
     WorkspaceSettings,
 )
 from components.settings.problems import NAMESPACE, Problem, SettingsError, from_pydantic, key
@@ -117,7 +115,7 @@ def _parsed(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
             except ValueError:
                 kind = "a list" if isinstance(default, list) else "an object"
                 fix = f"write it as {kind} in the stack file, or set one value with pulumi config set --path '{key((name,))}...'"
-                problems.append(Problem(key((name,)), json.dumps(text), f"must be {kind}", fix))
+                problems.append(Problem(key((name,)), None, f"must be {kind}", fix))
                 del parsed[name]
     return parsed, problems
 

@@ -10,21 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from components.edge import limits, manifest, routes, validate
-from components.edge.names import DEVICE_ID_RULE, MODULE_NAME_RULE, is_device_id, is_image_reference, is_module_name
+from components.edge import limits
+from components.edge.names import DEVICE_ID_RULE, is_device_id
 from components.settings import files
+from components.settings.base import SettingsModel, Tags, Whole
+from components.settings.deployment import DeploymentSettings
 from components.settings.problems import Finding, did_you_mean, refuse, refuse_all
 
 MODES = ("containerImage", "package")
@@ -35,30 +27,6 @@ which it means nothing lists them all, so that `image.builder` alone switches a 
 _HUB_UNITS = {"F1": 1, "S1": 200, "S2": 200, "S3": 10}  # "IoT Hub quotas and throttling"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")  # azureml-core, model_name_validation
 _IMAGE_NAME = re.compile(r"(?=.{3,32}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")  # azureml-core, image_name_validation
-_ENV_NAME = re.compile(r"[^+#$.\s]+")
-_RUNTIME_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-        refuse("must be a whole number", "write it as digits, without quotes")
-    if isinstance(value, str) and not re.fullmatch(r"-?\d+", value.strip()):
-        refuse("must be a whole number", "write it as digits, without quotes")
-    return value
-
-
-def _env(env: dict[str, Any]) -> dict[str, Any]:
-    findings = []
-    for name, value in env.items():
-        if not _ENV_NAME.fullmatch(name):
-            rule = "the name of a variable holds no + # $ . and no blanks: edgeAgent keeps it as a key of its twin"
-            findings.append(Finding(rule, "rename it", (name,)))
-        if not isinstance(value, bool | int | float | str):
-            rule = "must be text, a number or true/false: a module's environment holds plain values"
-            findings.append(Finding(rule, "write lists and objects as JSON text", (name,)))
-    if findings:
-        refuse_all(findings)
-    return env
 
 
 def _file(check: Callable[[Path], Iterator[Finding]]) -> AfterValidator:
@@ -71,25 +39,16 @@ def _file(check: Callable[[Path], Iterator[Finding]]) -> AfterValidator:
     return AfterValidator(validator)
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-Tags = dict[str, str]
-Env = Annotated[dict[str, Any], AfterValidator(_env)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_default=True)
-
-
-class WorkspaceSettings(_Model):
+class WorkspaceSettings(SettingsModel):
     friendly_name: str = ""
     description: str = ""
 
 
-class RegistrySettings(_Model):
+class RegistrySettings(SettingsModel):
     sku: Literal["Basic", "Standard", "Premium"] = "Basic"
 
 
-class HubSettings(_Model):
+class HubSettings(SettingsModel):
     sku: Literal["F1", "S1", "S2", "S3"] = "S1"
     units: Whole = Field(default=1, ge=1)
 
@@ -115,12 +74,12 @@ class HubSettings(_Model):
         return units
 
 
-class ModelSettings(_Model):
+class ModelSettings(SettingsModel):
     path: Annotated[str, _file(files.check_model)]
     name: str = ""
     """The name in Azure ML; the file's name without its ending when left out."""
     description: str = ""
-    tags: Tags = {}
+    tags: Tags = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod
@@ -134,14 +93,14 @@ class ModelSettings(_Model):
         return name
 
 
-class ImageSettings(_Model):
+class ImageSettings(SettingsModel):
     name: str = "scoring"
     builder: str = "azureml"
     mode: str = "containerImage"
     script: Annotated[str, _file(files.check_script)] = "scoring/score.py"
     conda_file: Annotated[str, _file(files.check_conda)] = "scoring/myenv.yml"
     description: str = ""
-    tags: Tags = {}
+    tags: Tags = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod
@@ -176,9 +135,9 @@ class ImageSettings(_Model):
         return mode
 
 
-class DeviceSettings(_Model):
+class DeviceSettings(SettingsModel):
     id: str
-    tags: Tags = {}
+    tags: Tags = Field(default_factory=dict)
     """Tags of the device's twin."""
 
     @field_validator("id")
@@ -203,116 +162,7 @@ class DeviceSettings(_Model):
         return tags
 
 
-class VerifySettings(_Model):
-    timeout_seconds: Whole = Field(default=300, ge=10, le=3600)
-    """How long the device may take to report the deployment as running: pulling a large image over a slow line takes minutes."""
-
-
-class RuntimeModuleSettings(_Model):
-    image: str | None = None
-    env: Env = {}
-    create_options: dict[str, Any] | None = None
-
-    @field_validator("image")
-    @classmethod
-    def _image(cls, image: str | None) -> str | None:
-        if image is not None and not is_image_reference(image):
-            refuse("is not an image reference", "write [host[:port]/]name[:tag][@sha256:digest], in lower case")
-        return image
-
-
-def _route(value: Any) -> Any:
-    return {"route": value} if isinstance(value, str) else value
-
-
-class RouteSettings(_Model):
-    route: str
-    priority: Whole | None = Field(default=None, ge=0, le=9)
-    time_to_live_secs: Whole | None = Field(default=None, ge=0, le=limits.UINT32_MAX)
-
-    @field_validator("route")
-    @classmethod
-    def _syntax(cls, route: str) -> str:
-        try:
-            routes.parse(route)
-        except routes.RouteError as error:
-            refuse(str(error), "write FROM <source> [WHERE <condition>] INTO <sink>")
-        return route
-
-
-class DeploymentSettings(_Model):
-    module: str = "scorer"
-    env: Env = {}
-    create_options: dict[str, Any] = {}
-    status: Literal["running", "stopped"] = "running"
-    restart_policy: Literal["always", "on-failure", "on-unhealthy", "never"] = "always"
-    startup_order: Whole | None = Field(default=None, ge=0, le=limits.UINT32_MAX)
-    image_pull_policy: Literal["on-create", "never"] = "on-create"
-    routes: dict[str, Annotated[RouteSettings, BeforeValidator(_route)]] | None = None
-    """Left out: leaf devices' messages into `amlInput`, the module's answers to the cloud."""
-    time_to_live_secs: Whole = Field(default=manifest.TIME_TO_LIVE_SECONDS, ge=0, le=2147483647)
-    runtime_version: str = manifest.RUNTIME_VERSION
-    edge_agent: RuntimeModuleSettings = RuntimeModuleSettings()
-    edge_hub: RuntimeModuleSettings = RuntimeModuleSettings()
-    verify: VerifySettings = VerifySettings()
-    on_failure: Literal["rollback", "keep"] = "rollback"
-
-    def for_manifest(self) -> dict[str, Any]:
-        """What `components.edge.manifest.render` takes, without the image: plain values under their camelCase keys."""
-        return self.model_dump(by_alias=True, exclude_none=True, exclude={"verify", "on_failure"})
-
-    @field_validator("module")
-    @classmethod
-    def _module(cls, module: str) -> str:
-        if not is_module_name(module):
-            refuse(MODULE_NAME_RULE, "pulumi config set --path aml-edge:deployment.module scorer")
-        return module
-
-    @field_validator("runtime_version")
-    @classmethod
-    def _version(cls, version: str) -> str:
-        if not _RUNTIME_VERSION.fullmatch(version):
-            refuse(
-                "is not a version of the IoT Edge runtime",
-                f'write it as text: runtimeVersion: "{manifest.RUNTIME_VERSION}"',
-            )
-        return version
-
-    @model_validator(mode="after")
-    def _valid_manifest(self) -> DeploymentSettings:
-        """Whatever the manifest would break, with stand-ins for what is not known yet: the image and the registry's login."""
-        deployment: Any = {**self.for_manifest(), "image": f"registry.invalid/image@sha256:{'0' * 64}"}
-        login: manifest.Credential = {"address": "registry.invalid", "username": "u" * 50, "password": "p" * 64}
-        try:
-            violations = validate.validate(manifest.render(deployment, {"registry": login}))
-        except ValueError as error:
-            refuse(str(error), "correct the deployment's settings")
-        if violations:
-            refuse_all(
-                Finding(f"{violation.message} [{violation.rule}]", _MEND, _inside(violation.path))
-                for violation in violations
-            )
-        return self
-
-
-_MEND = "correct it in the stack file: the device or the hub would refuse the manifest"
-
-
-_ORIGINS = re.compile(
-    r"(?:\.systemModules\.(?P<owner>edgeAgent|edgeHub))?.*?"
-    r"\.(?P<setting>routes|env|createOptions)(?:\d\d)?(?:\.(?P<name>\w+)|\['(?P<quoted>.+?)'\])?"
-)
-
-
-def _inside(path: str) -> tuple[str, ...]:
-    """The setting that a violation's JSON path goes back to."""
-    match = _ORIGINS.search(path)
-    if match is None:
-        return ()
-    return tuple(step for step in (match["owner"], match["setting"], match["name"] or match["quoted"]) if step)
-
-
-class Settings(_Model):
+class Settings(SettingsModel):
     """All settings of a stack."""
 
     workspace: WorkspaceSettings

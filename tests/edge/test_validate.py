@@ -368,6 +368,13 @@ def test_all_forms_of_a_document(wrap: Callable[[Any], Any]) -> None:
     assert [violation.rule for violation in validate(wrap(draft.content))] == ["schema:enum"]
 
 
+def test_a_module_may_be_called_content() -> None:
+    draft = Draft()
+    draft.agent["modules"]["content"] = draft.module
+    draft.content["content"] = {"properties.desired": {"limit": 1}}
+    assert validate(draft.content) == []
+
+
 LAYERED: dict[str, Any] = {
     "$edgeAgent": {
         "properties.desired.modules.extra": {

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from components.edge import manifest
 from components.edge.validate import validate
 from components.settings import BUILT, MODES, Settings, SettingsError, load, load_from_pulumi, models
+from components.settings.base import SettingsModel
 
 Load = Callable[..., Settings]
 Refused = Callable[..., str]
@@ -293,9 +294,10 @@ def test_values_that_may_be_secret_are_not_shown(load_with: Load) -> None:
         )
     assert len(caught.value.problems) == 4
     assert secret not in str(caught.value)
-    with pytest.raises(SettingsError) as caught:
-        load_with(deployment={"createOptions": {"Env": [secret * 5000]}})
-    assert secret not in str(caught.value)
+    for deployment in ({"createOptions": {"Env": [secret * 5000]}}, f'{{"env": {{"A": "{secret}"}}'):
+        with pytest.raises(SettingsError) as caught:
+            load_with(deployment=deployment)
+        assert secret not in str(caught.value)
 
 
 def test_long_values_are_cut(problem: Refused) -> None:
@@ -322,7 +324,7 @@ def test_what_each_object_may_hold_is_in_its_description() -> None:
     declared = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())["config"]
     for name, field in Settings.model_fields.items():
         annotation: Any = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, models._Model):
+        if isinstance(annotation, type) and issubclass(annotation, SettingsModel):
             description = declared[field.alias or name]["description"]
             missing = [
                 inner.alias

@@ -1,0 +1,124 @@
+"""The settings of a deployment, checked as the manifest that they make."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from components.edge import limits, manifest, routes, validate
+from components.edge.names import MODULE_NAME_RULE, is_image_reference, is_module_name
+from components.settings.base import Env, SettingsModel, Whole
+from components.settings.problems import Finding, refuse, refuse_all
+
+_RUNTIME_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
+
+
+class VerifySettings(SettingsModel):
+    timeout_seconds: Whole = Field(default=300, ge=10, le=3600)
+    """How long the device may take to report the deployment as running: pulling a large image over a slow line takes minutes."""
+
+
+class RuntimeModuleSettings(SettingsModel):
+    image: str | None = None
+    env: Env = Field(default_factory=dict)
+    create_options: dict[str, Any] | None = None
+
+    @field_validator("image")
+    @classmethod
+    def _image(cls, image: str | None) -> str | None:
+        if image is not None and not is_image_reference(image):
+            refuse("is not an image reference", "write [host[:port]/]name[:tag][@sha256:digest], in lower case")
+        return image
+
+
+def _route(value: Any) -> Any:
+    return {"route": value} if isinstance(value, str) else value
+
+
+class RouteSettings(SettingsModel):
+    route: str
+    priority: Whole | None = Field(default=None, ge=0, le=9)
+    time_to_live_secs: Whole | None = Field(default=None, ge=0, le=limits.UINT32_MAX)
+
+    @field_validator("route")
+    @classmethod
+    def _syntax(cls, route: str) -> str:
+        try:
+            routes.parse(route)
+        except routes.RouteError as error:
+            refuse(str(error), "write FROM <source> [WHERE <condition>] INTO <sink>")
+        return route
+
+
+class DeploymentSettings(SettingsModel):
+    module: str = "scorer"
+    env: Env = Field(default_factory=dict)
+    create_options: dict[str, Any] = Field(default_factory=dict)
+    status: Literal["running", "stopped"] = "running"
+    restart_policy: Literal["always", "on-failure", "on-unhealthy", "never"] = "always"
+    startup_order: Whole | None = Field(default=None, ge=0, le=limits.UINT32_MAX)
+    image_pull_policy: Literal["on-create", "never"] = "on-create"
+    routes: dict[str, Annotated[RouteSettings, BeforeValidator(_route)]] | None = None
+    """Left out: leaf devices' messages into `amlInput`, the module's answers to the cloud."""
+    time_to_live_secs: Whole = Field(default=manifest.TIME_TO_LIVE_SECONDS, ge=0, le=2147483647)
+    runtime_version: str = manifest.RUNTIME_VERSION
+    edge_agent: RuntimeModuleSettings = RuntimeModuleSettings()
+    edge_hub: RuntimeModuleSettings = RuntimeModuleSettings()
+    verify: VerifySettings = VerifySettings()
+    on_failure: Literal["rollback", "keep"] = "rollback"
+
+    def for_manifest(self) -> dict[str, Any]:
+        """What `components.edge.manifest.render` takes, without the image: plain values under their camelCase keys."""
+        return self.model_dump(by_alias=True, exclude_none=True, exclude={"verify", "on_failure"})
+
+    @field_validator("module")
+    @classmethod
+    def _module(cls, module: str) -> str:
+        if not is_module_name(module):
+            refuse(MODULE_NAME_RULE, "pulumi config set --path aml-edge:deployment.module scorer")
+        return module
+
+    @field_validator("runtime_version")
+    @classmethod
+    def _version(cls, version: str) -> str:
+        if not _RUNTIME_VERSION.fullmatch(version):
+            refuse(
+                "is not a version of the IoT Edge runtime",
+                f'write it as text: runtimeVersion: "{manifest.RUNTIME_VERSION}"',
+            )
+        return version
+
+    @model_validator(mode="after")
+    def _valid_manifest(self) -> DeploymentSettings:
+        """Whatever the manifest would break, with stand-ins for what is not known yet: the image and the registry's login."""
+        deployment: Any = {**self.for_manifest(), "image": f"registry.invalid/image@sha256:{'0' * 64}"}
+        login: manifest.Credential = {"address": "registry.invalid", "username": "u" * 50, "password": "p" * 64}
+        try:
+            violations = validate.validate(manifest.render(deployment, {"registry": login}))
+        except ValueError as error:
+            refuse(str(error), "correct the deployment's settings")
+        if violations:
+            refuse_all(
+                Finding(f"{violation.message} [{violation.rule}]", _MEND, _inside(violation.path))
+                for violation in violations
+            )
+        return self
+
+
+_MEND = "correct it in the stack file: the device or the hub would refuse the manifest"
+
+
+_ORIGINS = re.compile(
+    r"(?:\.systemModules\.(?P<owner>edgeAgent|edgeHub))?.*?"
+    r"\.(?P<setting>routes|env|createOptions)(?:\d\d)?(?:\.(?P<name>\w+)|\['(?P<quoted>.+?)'\])?"
+)
+
+
+def _inside(path: str) -> tuple[str, ...]:
+    """The setting that a violation's JSON path goes back to."""
+    match = _ORIGINS.search(path)
+    if match is None:
+        return ()
+    return tuple(step for step in (match["owner"], match["setting"], match["name"] or match["quoted"]) if step)
