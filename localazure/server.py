@@ -57,7 +57,8 @@ class HttpServer:
         while not self._server.started:
             if self._task.done():
                 raise InstanceError(
-                    f"cannot listen on {self.address}:{self.port}: the port is taken by another program"
+                    f"cannot listen on {self.address}:{self.port}: the port is taken by another program; stop it "
+                    "(the local Azure of another clone: 'python -m localazure down' there)"
                 )
             await asyncio.sleep(0.01)
 
