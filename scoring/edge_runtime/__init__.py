@@ -26,7 +26,8 @@ Environment
     AML_ERROR_OUTPUT      amlError           output for what could not be scored
     WORKER_COUNT          1                  server processes; as many messages are scored at once. 2 or more if HTTP clients matter, too
     AML_START_SECONDS     120                for the server to become healthy, `init()` included
-    AML_ATTEMPT_SECONDS   10                 for one answer of the server
+    AML_RUN_SECONDS       10                 for one `run()` as a module, after which the server answers 500 and is free for the next;
+                                             SCORING_TIMEOUT_MS, the server's own name for it, overrides this
     AML_SCORE_SECONDS     25                 for one message with its repetitions; edge hub waits 30 seconds for acknowledgements
     AML_DRAIN_SECONDS     6                  for messages begun when SIGTERM comes; stay well below the container's stop timeout (10 s)
     AML_GIVE_UP_SECONDS   120                without a working edge hub before the container ends

@@ -24,6 +24,7 @@ _RENEW_BY = 0.9  # ... and from then on in any case
 _STEADY_SECONDS = 10.0  # a session that stood so long, or delivered something, was a working one
 _LONGEST_PAUSE_SECONDS = 15.0
 _LOOK_SECONDS = 0.2
+_LEAVE_SECONDS = 1.5  # to notice that it is time and to disconnect
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Bridge:
         self._executor = ThreadPoolExecutor(settings.workers, "score")
         self._stopping = threading.Event()
         self._drain = 0.0
+        self._session: Session | None = None
         self._thread = threading.Thread(target=self._run, name="bridge", daemon=True)
 
     def start(self) -> None:
@@ -59,8 +61,8 @@ class Bridge:
         """Finish what was begun, for `drain` seconds at most, and disconnect."""
         self._drain = drain
         self._stopping.set()
-        if self._thread.ident:
-            self._thread.join(drain + 2)
+        if self._session:  # else there is nothing to finish, and connecting may take long
+            self._thread.join(drain + _LEAVE_SECONDS)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
@@ -77,7 +79,9 @@ class Bridge:
             begin = time.monotonic()
             try:
                 session, token = self._connect(following)
+                self._session = session
                 following = self._stay(session, token)
+                self._session = None
                 problem = "the connection to the edge hub was lost"
                 if session.delivered or time.monotonic() - begin > _STEADY_SECONDS:
                     healthy, failures = time.monotonic(), 0

@@ -13,6 +13,9 @@ from .server import PORT
 log = logging.getLogger("edge_runtime")
 
 _PAUSE_SECONDS = 0.2
+_GRACE_SECONDS = (
+    2.0  # for the server to say itself that the script took too long, and for requests that were there before
+)
 _MAX_BROKEN = 3  # times that the server may break off before the message is taken to be what breaks it
 
 
@@ -21,10 +24,10 @@ class ServerUnavailableError(Exception):
 
 
 class Scorer:
-    """`attempt` and `total` are seconds: for one answer, and for one message with its repetitions."""
+    """`run` and `total` are seconds: the server's limit for one `run()`, and ours for one message with its repetitions."""
 
-    def __init__(self, attempt: float, total: float, port: int = PORT) -> None:
-        self._attempt, self._total, self._port = attempt, total, port
+    def __init__(self, run: float, total: float, port: int = PORT) -> None:
+        self._attempt, self._total, self._port = run + _GRACE_SECONDS, total, port
 
     def score(self, message: Message) -> Answer:
         """The server's answer, whatever its status. A call that got none is repeated: scoring changes nothing.

@@ -21,7 +21,7 @@ _STOP_SECONDS = 1.5
 class ScoringServer:
     """azureml-inference-server-http with gunicorn below it, in a process group of its own."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environment: Mapping[str, str], *, as_module: bool) -> None:
         command = [sys.executable, "-m", "azureml_inference_server_http.amlserver"]
         command += [
             "--entry_script",
@@ -32,7 +32,10 @@ class ScoringServer:
             str(settings.workers),
         ]
         self._process = subprocess.Popen(
-            command, cwd=settings.app_root, env=server_environment(settings, environment), start_new_session=True
+            command,
+            cwd=settings.app_root,
+            env=server_environment(settings, environment, as_module=as_module),
+            start_new_session=True,
         )
 
     @property
@@ -60,11 +63,14 @@ class ScoringServer:
                     self._process.wait(_STOP_SECONDS)
 
 
-def server_environment(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
-    """The model's folder as an absolute path, and a home in which gunicorn can make its control socket."""
+def server_environment(settings: Settings, environment: Mapping[str, str], *, as_module: bool) -> dict[str, str]:
+    """The model's folder as an absolute path, a home in which gunicorn can make its control socket, and for a module a limit for `run()`:
+    without one (the server's default is an hour) a message that hangs would keep those behind it from being scored."""
     result = {**environment, "AML_APP_ROOT": str(settings.app_root)}
     if environment.get("AZUREML_MODEL_DIR"):
         result["AZUREML_MODEL_DIR"] = str(settings.app_root / environment["AZUREML_MODEL_DIR"])
+    if as_module:
+        result.setdefault("SCORING_TIMEOUT_MS", str(int(settings.run * 1000)))
     home = environment.get("HOME")
     if not home or not Path(home).is_dir() or not os.access(home, os.W_OK):
         result["HOME"] = tempfile.gettempdir()

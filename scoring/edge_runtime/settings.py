@@ -22,7 +22,7 @@ class Settings:
     error_output: str
     workers: int
     start: float
-    attempt: float
+    run: float
     score: float
     drain: float
     give_up: float
@@ -41,7 +41,7 @@ class Settings:
             error_output=read.name("AML_ERROR_OUTPUT", "amlError"),
             workers=int(read.number("WORKER_COUNT", 1, 1, 64, whole=True)),
             start=read.number("AML_START_SECONDS", 120, 1, 3600),
-            attempt=read.number("AML_ATTEMPT_SECONDS", 10, 0.1, 3600),
+            run=read.number("AML_RUN_SECONDS", 10, 0.1, 3600),
             score=read.number("AML_SCORE_SECONDS", 25, 0.1, 3600),
             drain=read.number("AML_DRAIN_SECONDS", 6, 0, 600),
             give_up=read.number("AML_GIVE_UP_SECONDS", 120, 1, 86400),

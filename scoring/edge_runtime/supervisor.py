@@ -32,7 +32,7 @@ def main(environment: Mapping[str, str]) -> int:
     except SettingsError as error:
         log.error("cannot start: %s", error)
         return MISCONFIGURED
-    server = ScoringServer(settings, environment)
+    server = ScoringServer(settings, environment, as_module=identity is not None)
     try:
         code = _until_healthy(server, settings, stop)
         return _serve(server, settings, identity, stop) if code is None else code
@@ -61,7 +61,7 @@ def _until_healthy(server: ScoringServer, settings: Settings, stop: threading.Ev
 def _serve(server: ScoringServer, settings: Settings, identity: EdgeIdentity | None, stop: threading.Event) -> int:
     if identity is None:
         log.info("not an IoT Edge module: serving HTTP only")
-    bridge = Bridge(settings, identity, Scorer(settings.attempt, settings.score)) if identity else None
+    bridge = Bridge(settings, identity, Scorer(settings.run, settings.score)) if identity else None
     if bridge:
         bridge.start()
     drain = 0.0
