@@ -1,0 +1,199 @@
+"""ARM's front door: token, api-version, headers, error envelopes; then the engine.
+
+Headers: Azure/azure-resource-manager-rpc, v1.0/common-api-details.md.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from localazure.arm import authorization_lists, operations
+from localazure.arm.directory import Directory, clouds, page
+from localazure.arm.engine import Engine
+from localazure.arm.errors import ArmError, invalid_content, not_implemented
+from localazure.arm.ids import parse
+from localazure.arm.model import Answer, Call
+from localazure.arm.resources import Json
+from localazure.arm.softdelete import SoftDelete
+from localazure.identity import AuthError
+
+_METHODS = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]
+_VERSION = re.compile(r"(\d{4}-\d{2}-\d{2})(-[a-z]+(\.\d+)?)?", re.I)
+_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+_log = logging.getLogger(__name__)
+
+
+class Front:
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._instance = engine, engine.context.instance
+        self._directory, self._soft_delete = Directory(engine), SoftDelete(engine)
+        self.app = Starlette(routes=[Route("/{path:path}", self._handle, methods=_METHODS)])
+
+    async def _handle(self, request: Request) -> Response:
+        try:
+            answer = await self._answer(request)
+        except ArmError as error:
+            answer = Answer(error.status, error.body(), error.headers)
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.url.path)
+            problem = "The server encountered an internal error. Please retry the request."
+            answer = Answer(500, ArmError(500, "InternalServerError", problem).body())
+        headers = dict(answer.headers) | _common_headers(request.headers)
+        if answer.body is None or request.method == "HEAD":
+            return Response(status_code=answer.status, headers=headers)
+        return Response(json.dumps(answer.body), answer.status, headers, "application/json; charset=utf-8")
+
+    async def _answer(self, request: Request) -> Answer:
+        query = {key.casefold(): value for key, value in request.query_params.items()}
+        if request.url.path.rstrip("/") == "/metadata/endpoints" and request.method == "GET":
+            return Answer(200, clouds(self._instance, query.get("api-version", "")))
+        claims = self._authenticate(request)
+        _check_version(query)
+        target = parse(request.url.path)
+        if target.subscription and target.subscription.casefold() != self._instance.subscription_id:
+            raise ArmError(404, "SubscriptionNotFound", f"The subscription '{target.subscription}' could not be found.")
+        call = Call(request.method, target, query, request.headers, await _body(request), claims)
+        return await self._dispatch(call)
+
+    async def _dispatch(self, call: Call) -> Answer:
+        for listing in (self._directory, self._soft_delete):
+            answer = listing.answer(call)
+            if answer:
+                return answer
+        if call.method == "POST":
+            return await self._engine.act(call)
+        operation = self._engine.operations.find(call.target)
+        if operation and call.method == "GET":
+            return self._poll(call, operation)
+        if call.target.is_collection:
+            if call.method != "GET":
+                raise not_implemented(call.method, call.target.path)
+            values = self._engine.collection(call) if call.target.types[-1].casefold() != "roleassignments" else None
+            if values is None:
+                values = authorization_lists.role_assignments(self._engine, call)
+            return Answer(200, page(call, values, self._instance.arm_url))
+        return await self._on_resource(call)
+
+    async def _on_resource(self, call: Call) -> Answer:
+        match call.method:
+            case "GET":
+                return self._engine.get(call)
+            case "HEAD":
+                self._engine.require(call)
+                return Answer(204)
+            case "PUT":
+                return await self._engine.put(call)
+            case "PATCH":
+                return await self._engine.patch(call)
+            case _:
+                return await self._engine.delete(call)
+
+    def _poll(self, call: Call, operation: operations.Operation) -> Answer:
+        """The two ways of polling; see learn.microsoft.com/azure/azure-resource-manager/management/async-operations."""
+        running = operation.status == "Running"
+        again = operations.RETRY_AFTER if running else {}
+        if operations.monitors(call):
+            return Answer(200, operation.monitored(call.target.path), again)
+        if running:
+            return Answer(
+                202, None, {"Location": f"{self._instance.arm_url}{call.target.path}?{_query(call)}", **again}
+            )
+        if operation.error:
+            failure = {key: value for key, value in operation.error.items() if key != "status"}
+            return Answer(operation.error["status"], {"error": failure})
+        resource = self._engine.resources.get(operation.resource) if operation.work == "provision" else None
+        return Answer(200, self._engine.present(resource) if resource else None)
+
+    def _authenticate(self, request: Request) -> Mapping[str, Any]:
+        try:
+            return self._engine.context.tokens.check(
+                request.headers.get("authorization"), (*_AUDIENCES, self._instance.arm_url)
+            )
+        except AuthError as error:
+            challenge = (
+                f'Bearer authorization_uri="{self._instance.arm_url}/{self._instance.tenant_id}", error="invalid_token", '
+                f'error_description="{error}"'
+            )
+            raise ArmError(401, error.code, str(error), headers={"WWW-Authenticate": challenge}) from error
+
+
+def _check_version(query: Mapping[str, str]) -> None:
+    version = query.get("api-version")
+    if not version:
+        raise ArmError(
+            400,
+            "MissingApiVersionParameter",
+            "The api-version query parameter (?api-version=) is required for all requests.",
+        )
+    found = _VERSION.fullmatch(version)
+    try:
+        published = (
+            found is not None and datetime.date.fromisoformat(found[1]) <= datetime.datetime.now(datetime.UTC).date()
+        )
+    except ValueError:
+        published = False
+    if not published:
+        raise ArmError(
+            400,
+            "InvalidApiVersionParameter",
+            f"The api-version '{version}' is invalid. It must be the date of a published version, YYYY-MM-DD, with -preview where it "
+            "is one.",
+        )
+
+
+async def _body(request: Request) -> Json | None:
+    content = await request.body()
+    if not content:
+        if request.method in ("PUT", "PATCH"):
+            raise invalid_content("the request has no content")
+        return None
+    kind = request.headers.get("content-type", "application/json")
+    if "json" not in kind:
+        raise ArmError(
+            415,
+            "UnsupportedMediaType",
+            f"The content media type '{kind}' is not supported. Only 'application/json' is.",
+        )
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise invalid_content(str(error)) from error
+    if value is None and request.method == "POST":
+        return None
+    if not isinstance(value, dict):
+        raise invalid_content("an object is expected")
+    return value
+
+
+def _query(call: Call) -> str:
+    return "&".join(f"{key}={value}" if value else key for key, value in call.query.items())
+
+
+def _common_headers(asked: Mapping[str, str]) -> dict[str, str]:
+    request_id = str(uuid.uuid4())
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    headers = {
+        "Cache-Control": "no-cache",
+        "Pragma": "no-cache",
+        "Expires": "-1",
+        "x-ms-request-id": request_id,
+        "x-ms-correlation-request-id": asked.get("x-ms-correlation-request-id", request_id),
+        "x-ms-routing-request-id": f"LOCAL:{now}:{request_id}",
+        "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+        "X-Content-Type-Options": "nosniff",
+    }
+    client = asked.get("x-ms-client-request-id")
+    if client and asked.get("x-ms-return-client-request-id", "").lower() == "true":
+        headers["x-ms-client-request-id"] = client
+    return headers
