@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from localazure.hub import access, scope
+from localazure.hub import access
 from localazure.hub.errors import HubError
 from localazure.hub.hub import Hub
 from localazure.hub.identities import Key
@@ -171,18 +171,11 @@ class Front:
     def _event(self, session: Session, topic: str, payload: bytes) -> None:
         hub, key = self._who(session)
         match = _EVENTS.fullmatch(topic)
-        sender = Key(match[1], match[2] or "") if match else None
-        if match is None or sender is None or not self._may_send(hub, key, sender):
+        if match is None or Key(match[1], match[2] or "") != key:
             raise ProtocolViolationError(f"{key.path} must not publish to {topic[:200]}")
         if len(payload) + len(match[3].encode()) > MAX_BYTES:
             raise ProtocolViolationError(f"a message of {key.path} is larger than {MAX_BYTES} bytes")
-        hub.receive(sender, match[3], payload)
-
-    @staticmethod
-    def _may_send(hub: Hub, own: Key, sender: Key) -> bool:
-        """Everyone for itself; `$edgeHub` also for the modules of its device and for the leaf devices in its scope, which a real one
-        does with one AMQP link for each of them."""
-        return own == sender or (own.module_id == "$edgeHub" and scope.in_scope(hub, own.device_id, sender))
+        hub.receive(key, match[3], payload)
 
     # What a hub asks.
 

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from sqlite3 import Row
 from typing import Any, NamedTuple
 
 from localazure.hub import etags
@@ -55,10 +56,7 @@ class Identities:
         row = self._store.one(
             "SELECT * FROM hub_identities WHERE hub = ? AND device_id = ? AND module_id = ?", self._hub, *key
         )
-        if row is None:
-            return None
-        times = {"connectionStateUpdatedTime": row["connection_updated"], "lastActivityTime": row["last_activity"]}
-        return {**json.loads(row["document"]), **times}
+        return _identity(row) if row else None
 
     def get(self, key: Key) -> Json:
         """Raises DeviceNotFound or ModuleNotFound."""
@@ -94,7 +92,7 @@ class Identities:
             "etag": etags.new_etag(),
             "status": status,
             "statusReason": body.get("statusReason"),
-            "statusUpdatedTime": NEVER if current is None or current["status"] == status else now(),
+            "statusUpdatedTime": _status_time(current, status),
             "cloudToDeviceMessageCount": 0,
             "authentication": _authentication(body),
             "capabilities": {"iotEdge": edge},
@@ -168,9 +166,7 @@ class Identities:
         return self._where("hub = ? AND device_id = ? AND module_id != '' ORDER BY module_id", self._hub, device_id)
 
     def _where(self, condition: str, *values: Any) -> Iterator[Json]:
-        rows = self._store.all(f"SELECT device_id, module_id FROM hub_identities WHERE {condition}", *values)  # noqa: S608
-        for row in rows:
-            yield self.get(Key(row["device_id"], row["module_id"]))
+        return map(_identity, self._store.all(f"SELECT * FROM hub_identities WHERE {condition}", *values))  # noqa: S608
 
     def _precondition(self, key: Key, named: Any, if_match: str | None, exists: str) -> Json | None:
         """The identity that is to be updated, None for a creation."""
@@ -245,10 +241,21 @@ class Identities:
             raise HubError("InvalidDeviceScope", f"'{parent}' is not the deviceScope of an IoT Edge device of this hub")
 
 
+def _identity(row: Row) -> Json:
+    times = {"connectionStateUpdatedTime": row["connection_updated"], "lastActivityTime": row["last_activity"]}
+    return {**json.loads(row["document"]), **times}
+
+
 def keys(identity: Json) -> list[str]:
     """The symmetric keys of an identity; empty without."""
     symmetric = identity["authentication"].get("symmetricKey") or {}
     return [key for key in (symmetric.get("primaryKey"), symmetric.get("secondaryKey")) if key]
+
+
+def _status_time(current: Json | None, status: str) -> str:
+    if current is None:
+        return NEVER
+    return current["statusUpdatedTime"] if current["status"] == status else now()
 
 
 def _generation() -> str:

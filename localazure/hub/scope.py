@@ -6,6 +6,7 @@ Paths and shapes are those of edgeHub's DeviceScopeApiClient (Azure/iotedge, edg
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 from localazure.hub.access import Caller
 from localazure.hub.errors import invalid, unauthorized
@@ -30,7 +31,7 @@ def page(hub: Hub, caller: Caller, device_id: str, module_id: str, size: Any, co
     return {
         "devices": [_device(device) for device in chosen],
         "modules": [_module(module) for module in modules],
-        "continuationLink": str(start + size) if more else "",
+        "continuationLink": _link(device_id, size, start + size) if more else "",
     }
 
 
@@ -45,13 +46,6 @@ def one(hub: Hub, caller: Caller, device_id: str, module_id: str, target: Key) -
     return {"devices": devices, "modules": [_module(module) for module in modules], "continuationLink": ""}
 
 
-def in_scope(hub: Hub, device_id: str, target: Key) -> bool:
-    """Whether `$edgeHub` of the edge device speaks for `target`."""
-    if hub.identities.find(target) is None:
-        return False
-    return any(device["deviceId"] == target.device_id for device in _devices(hub, device_id))
-
-
 def _own(caller: Caller, device_id: str, module_id: str) -> None:
     if module_id != "$edgeHub" or caller.key != Key(device_id, "$edgeHub"):
         raise unauthorized()
@@ -62,10 +56,17 @@ def _devices(hub: Hub, device_id: str) -> list[Json]:
     return [edge, *hub.identities.children(edge["deviceScope"])] if edge["capabilities"]["iotEdge"] else [edge]
 
 
+def _link(device_id: str, size: int, start: int) -> str:
+    path = f"/devices/{quote(device_id, safe='')}/modules/%24edgeHub/devicesAndModulesInDeviceScope"
+    return f"{path}?deviceCount={size}&continuationToken={start}&api-version=2018-08-30-preview"
+
+
 def _offset(continuation: Any) -> int:
+    """From a link, or from the token in it."""
     text = str(continuation or "0")
+    text = parse_qs(urlsplit(text).query).get("continuationToken", [""])[0] if "?" in text else text
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise invalid("the continuation link is not one that this hub gave")
+        raise invalid("the continuation is not one that this hub gave")
     return int(text)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
 
 from localazure import certs
 from localazure.hub.front import Front
@@ -21,13 +19,6 @@ from localazure.store import Store
 
 log = logging.getLogger("localazure.hub")
 
-Wrap = Callable[[Any, str], Any]
-"""An ASGI application and its listener's name to the application that is served: for the request log."""
-
-
-def _as_it_is(asgi: Any, listener: str) -> Any:
-    return asgi
-
 
 class HubService:
     """Creates, serves and deletes hubs. Names are compared without case. A host name is `127.0.0.N:205xx` and stays the hub's for its life.
@@ -35,11 +26,10 @@ class HubService:
     Methods that take a hub's name raise KeyError when there is none of that name. The certificates must exist (`certs.ensure`).
     """
 
-    def __init__(self, instance: Instance, store: Store, wrap: Wrap = _as_it_is) -> None:
+    def __init__(self, instance: Instance, store: Store) -> None:
         store.script(SCHEMA)
         self._instance = instance
         self._store = store
-        self._wrap = wrap
         self._tokens = Tokens(instance)
         self._listeners: list[EdgeListener] = []
         self._front = Front(self._by_host, self._by_name)
@@ -98,6 +88,10 @@ class HubService:
             for device_id, _ in edge_devices:
                 self._tell(hub.host, device_id, None)
 
+    def names(self) -> list[str]:
+        """As they were created, in the order of their names."""
+        return sorted(hub.name for hub in self._hubs.values())
+
     def host_name(self, name: str) -> str:
         return self._get(name).host
 
@@ -149,8 +143,7 @@ class HubService:
         hub, stopping = self._hubs[name], asyncio.Event()
         address, _, port = hub.host.rpartition(":")
         tls = (self._instance.pki / "server.pem", self._instance.pki / "server.key")
-        asgi = self._wrap(app(hub, self._tokens, stopping), f"hub:{hub.name}")
-        server = HttpServer(asgi, address, int(port), tls)
+        server = HttpServer(app(hub, self._tokens, stopping), address, int(port), tls)
         await server.start()
         self._servers[name], self._stopping[name] = server, stopping
 

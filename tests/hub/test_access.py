@@ -205,6 +205,8 @@ def test_scope_of_an_edge_hub(azure: Live) -> None:
     second = ask(azure, token, "POST", f"{base}/devicesAndModulesInTargetDeviceScope", body).json()
     assert [one["deviceId"] for page in (first, second) for one in page["devices"]] == ["gateway", "leaf"]
     assert second["continuationLink"] == ""
+    link = ask(azure, token, "GET", f"{base}/devicesAndModulesInDeviceScope?deviceCount=1").json()["continuationLink"]
+    assert [device["deviceId"] for device in ask(azure, token, "GET", link).json()["devices"]] == ["leaf"]
     one = ask(azure, token, "GET", f"{base}/deviceAndModuleInDeviceScope?targetDeviceId=leaf&targetModuleId=").json()
     assert [device["deviceId"] for device in one["devices"]] == ["leaf"]
     other = ask(azure, token, "GET", f"{base}/deviceAndModuleInDeviceScope?targetDeviceId=a&targetModuleId=m").json()
