@@ -13,21 +13,21 @@ from localazure.provider.servicer import Provider
 
 
 def main() -> int:
-    address = _engine_address(sys.argv[1:])
     engine = Engine()
-    engine.attach(address)
+    engine.attach(_engine_address(sys.argv[1:]))
     provider = Provider(engine)
     server, port = serve(provider)
     print(port, flush=True)
 
     ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    # Ctrl-C reaches the whole terminal; the engine then says Cancel itself and still wants to hear how operations ended.
-    signal.signal(signal.SIGINT, signal.SIG_IGN if address else lambda *_: ended.set())
+    # The engine ends a plugin with SIGINT and kills it five seconds later. A Ctrl-C of the user's does not come here: the
+    # engine gives plugins a process group of their own, and says Cancel.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     engine.watch(ended.set)
     ended.wait()
     provider.cancel()
-    server.stop(grace=5).wait()
+    server.stop(grace=2).wait()
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,8 +64,8 @@ def test_the_launcher_starts_a_plugin_that_prints_its_port(
             assert log.lines[0].severity == engine_pb2.INFO
             assert "local plugin" in log.lines[0].message
         finally:
-            process.terminate()
-            process.wait(10)
+            process.send_signal(signal.SIGINT)  # as the engine does
+            process.wait(4)
     assert process.returncode == 0
 
 
