@@ -28,8 +28,9 @@ def main() -> int:
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
         stream=sys.stdout,
     )
-    for chatty in ("azure", "paho", "httpx", "urllib3", "docker"):
+    for chatty in ("paho", "httpx", "urllib3", "docker", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("azure").setLevel(logging.ERROR)  # its warnings come to us as exceptions, too, and we log those
     if arguments.parent:
         _end_with(arguments.parent)
     try:

@@ -124,8 +124,9 @@ class EdgeHub:
     async def on_subscribed(self, session: Session, filters: Mapping[str, int]) -> None:
         device, _, module = session.client_id.partition("/")
         if module and inputs_filter(device, module) in filters:
-            await self._end_pump(session)
-            self._pumps[session] = asyncio.create_task(self._pump(session, module))
+            if session not in self._pumps:
+                self._pumps[session] = asyncio.create_task(self._pump(session, module))
+            self._wake(module).set()
         await self._proxy(session).subscribed(filters)
 
     async def on_connected(self, session: Session) -> None:
@@ -170,10 +171,13 @@ class EdgeHub:
         """Keeps up to a window of messages under way to one module, in order."""
         under_way: dict[int, asyncio.Task[None]] = {}
         wake = self._wake(module)
+        device = session.client_id.partition("/")[0]
         try:
             while session.alive:
                 wake.clear()
-                for stored in self._outbox.for_module(module, WINDOW - len(under_way), under_way):
+                subscribed = inputs_filter(device, module) in session.subscriptions
+                room = WINDOW - len(under_way) if subscribed else 0
+                for stored in self._outbox.for_module(module, room, under_way):
                     task = asyncio.create_task(self._deliver(session, stored))
                     under_way[stored.id] = task
                     task.add_done_callback(functools.partial(self._delivered, under_way, wake, stored.id))
@@ -202,12 +206,8 @@ class EdgeHub:
                 log.warning(
                     "%s did not acknowledge a message within %d s: sending it again", session.client_id, ACK_SECONDS
                 )
-            except SessionEndedError:
-                await session.wait_ended()
-                return
-            except NotSubscribedError:
-                await session.wait_ended()  # unsubscribed meanwhile: the next subscription starts a new pump
-                return
+            except (SessionEndedError, NotSubscribedError):
+                return  # it stays in the outbox for the next session or subscription
             else:
                 self._outbox.delete(stored.id)
                 return

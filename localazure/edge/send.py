@@ -143,9 +143,7 @@ class _Hub:
                     yield json.loads(line)
 
 
-def _send(
-    host: str, leaf: tuple[str, str], where: dict[str, Any], readings: dict[str, Any], deadline: float
-) -> None:
+def _send(host: str, leaf: tuple[str, str], where: dict[str, Any], readings: dict[str, Any], deadline: float) -> None:
     name, key = leaf
     client = IoTHubDeviceClient.create_from_connection_string(
         f"HostName={host};DeviceId={name};SharedAccessKey={key};GatewayHostName={where['address']}",

@@ -166,7 +166,10 @@ class DeviceSupervisor:
         process, entry.process = entry.process, None
         if process is None or process.returncode is not None:
             return
-        process.terminate()
+        if entry.wanted is None:  # to be removed: nothing has to end in order
+            process.kill()
+        else:
+            process.terminate()
         try:
             await asyncio.wait_for(process.wait(), _STOP_SECONDS)
         except TimeoutError:

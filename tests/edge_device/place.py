@@ -23,7 +23,10 @@ from localazure.store import Store
 
 T = TypeVar("T")
 
-SYSTEM_IMAGES = {"edgeAgent": "mcr.microsoft.com/azureiotedge-agent:1.5", "edgeHub": "mcr.microsoft.com/azureiotedge-hub:1.5"}
+SYSTEM_IMAGES = {
+    "edgeAgent": "mcr.microsoft.com/azureiotedge-agent:1.5",
+    "edgeHub": "mcr.microsoft.com/azureiotedge-hub:1.5",
+}
 ROUTES = {
     "in": 'FROM /messages/* WHERE NOT IS_DEFINED($connectionModuleId) INTO BrokeredEndpoint("/modules/echo/inputs/in")',
     "out": "FROM /messages/modules/echo/outputs/* INTO $upstream",
@@ -64,9 +67,11 @@ class Place:
         return self.do(run())
 
     def close(self) -> None:
-        for entry in self.service.get_devices():
-            self.service.delete_device(entry.device_id)
-            self.do(self.devices.settled(self.host, str(entry.device_id)))
+        names_ = [str(entry.device_id) for entry in self.service.get_devices()]
+        for name in names_:
+            self.service.delete_device(name)
+        for name in names_:
+            self.do(self.devices.settled(self.host, name))
         self.do(self._stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
@@ -130,9 +135,11 @@ class Place:
         """The state in which the deployment has succeeded: code 200, every module as wanted."""
         return self.wait_reported(
             device_id,
-            lambda state: state["lastDesiredVersion"] == version
-            and state["lastDesiredStatus"]["code"] == 200
-            and all(module["runtimeStatus"] == module["status"] for module in state["modules"].values()),
+            lambda state: (
+                state["lastDesiredVersion"] == version
+                and state["lastDesiredStatus"]["code"] == 200
+                and all(module["runtimeStatus"] == module["status"] for module in state["modules"].values())
+            ),
             seconds,
         )
 
@@ -196,4 +203,11 @@ class Place:
 def module(image: str, **more: Any) -> dict[str, Any]:
     """A manifest's entry; `createOptions` and `env` values are given as they are in Python."""
     settings = {"image": image, **more.pop("settings", {})}
-    return {"type": "docker", "status": "running", "restartPolicy": "always", "version": "1.0", "settings": settings, **more}
+    return {
+        "type": "docker",
+        "status": "running",
+        "restartPolicy": "always",
+        "version": "1.0",
+        "settings": settings,
+        **more,
+    }

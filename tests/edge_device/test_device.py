@@ -49,7 +49,10 @@ def test_deployment_is_reported_as_edge_agent_does(place: Place, deployed: str, 
     found = state["modules"]["echo"]
     assert found["settings"]["image"] == echo
     assert found["settings"]["imageHash"] == place.engine.images.get(echo).id
-    assert json.loads(found["settings"]["createOptions"] + found["settings"]["createOptions01"])["Labels"]["mine"] == "x" * 600
+    assert (
+        json.loads(found["settings"]["createOptions"] + found["settings"]["createOptions01"])["Labels"]["mine"]
+        == "x" * 600
+    )
     assert found["env"] == {"NUMBER": {"value": 7}, "TWIN": {"value": True}}
     assert (found["status"], found["runtimeStatus"], found["restartCount"]) == ("running", "running", 0)
     assert place.password not in json.dumps(state)
@@ -154,9 +157,11 @@ def test_crashing_module_backs_off_and_a_stopped_one_stays_stopped(place: Place,
     version = place.deploy("crash", place.manifest(modules))
     state = place.wait_reported(
         "crash",
-        lambda state: state["lastDesiredVersion"] == version
-        and state["modules"]["crash"]["runtimeStatus"] == "backoff"
-        and state["modules"]["once"]["runtimeStatus"] == "failed",
+        lambda state: (
+            state["lastDesiredVersion"] == version
+            and state["modules"]["crash"]["runtimeStatus"] == "backoff"
+            and state["modules"]["once"]["runtimeStatus"] == "failed"
+        ),
     )
     assert state["lastDesiredStatus"]["code"] == 200
     assert state["modules"]["crash"]["exitCode"] == 3

@@ -5,18 +5,21 @@ import os
 import signal
 import sys
 import threading
+from typing import Any
 
 if os.environ.get("CRASH"):
     sys.exit(int(os.environ["CRASH"]))
 
-from azure.iot.device import IoTHubModuleClient, Message, MethodResponse
-
-client = IoTHubModuleClient.create_from_edge_environment(connection_retry_interval=1)
+# First of all, because process 1 of a container ignores SIGTERM without a handler.
 end = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: end.set())
 
+from azure.iot.device import IoTHubModuleClient, Message, MethodResponse  # noqa: E402
 
-def answer(message):
+client = IoTHubModuleClient.create_from_edge_environment(connection_retry_interval=1)
+
+
+def answer(message: Any) -> None:
     body = json.loads(message.data)
     if isinstance(body, dict) and "exit" in body:
         os._exit(body["exit"])
@@ -35,13 +38,12 @@ def answer(message):
     client.send_message_to_output(reply, "out")
 
 
-def call(request):
+def call(request: Any) -> None:
     client.send_method_response(MethodResponse.create_from_method_request(request, 200, {"called": request.name}))
 
 
 client.on_message_received = answer
 client.connect()
-print("ready", flush=True)
 if os.environ.get("TWIN"):
     client.patch_twin_reported_properties({"wanted": client.get_twin()["desired"].get("wanted")})
     client.on_method_request_received = call
