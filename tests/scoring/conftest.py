@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 from docker.models.containers import Container
 
 from localazure.instance import load_or_create
-from tests.scoring.edge_double import GATEWAY, EdgeDevice
+from tests.scoring.edge_double import GATEWAY, EdgeDevice, EdgeHub
 
 HERE = Path(__file__).parent
 SCORING = HERE.parent.parent / "scoring"
@@ -92,7 +93,32 @@ def device(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 
 
 @pytest.fixture
+def hub(device: EdgeDevice) -> Iterator[EdgeHub]:
+    """An account that must balance at the end of the test: no message lost."""
+    device.hub.forget()
+    yield device.hub
+    device.hub.refuse_connects, device.hub.puback_delay, device.workload.failing = 0, 0.0, 0
+    unanswered = [key for key in device.hub.unanswered() if not key.startswith("unread")]
+    device.hub._pending.clear()
+    assert unanswered == []
+
+
+@pytest.fixture
 def start(engine: docker.DockerClient, image: str, network: Any) -> Iterator[Start]:
+    """Containers for one test."""
+    with starter(engine, image, network) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def plain(engine: docker.DockerClient, image: str, network: Any, device: EdgeDevice) -> Iterator[Container]:
+    """One container with the tests' script for several tests; each leaves it running."""
+    with starter(engine, image, network) as run:
+        yield run("/apps/plain", device)
+
+
+@contextlib.contextmanager
+def starter(engine: docker.DockerClient, image: str, network: Any) -> Iterator[Start]:
     """Containers as hardened as the deployment's: not root, read-only, no capabilities."""
     started: list[Container] = []
 
@@ -115,6 +141,8 @@ def start(engine: docker.DockerClient, image: str, network: Any) -> Iterator[Sta
         started.append(container)
         return container
 
-    yield run
-    for container in started:
-        container.remove(force=True)
+    try:
+        yield run
+    finally:
+        for container in started:
+            container.remove(force=True)

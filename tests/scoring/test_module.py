@@ -1,74 +1,21 @@
-"""The runtime in its container, as an IoT Edge module: what it promises about messages, whatever happens around it."""
+"""The module in its container: what it does with messages of every kind, and when it ends by itself."""
 
 from __future__ import annotations
 
 import json
-import logging
 import random
-import statistics
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docker.models.containers import Container
 
 from tests.scoring.conftest import SCORING, Start
 from tests.scoring.edge_double import EdgeDevice, EdgeHub, wait_for
+from tests.scoring.traffic import Traffic, answered, connected, log
 
 pytestmark = pytest.mark.docker
 
 PLAIN = "/apps/plain"
-
-
-@pytest.fixture
-def hub(device: EdgeDevice) -> Iterator[EdgeHub]:
-    """An account that must balance at the end of the test: no message lost."""
-    device.hub.forget()
-    yield device.hub
-    device.hub.refuse_connects, device.hub.puback_delay, device.workload.failing = 0, 0.0, 0
-    unanswered = [key for key in device.hub.unanswered() if not key.startswith("unread")]
-    device.hub._pending.clear()
-    assert unanswered == []
-
-
-def log(container: Container) -> str:
-    return container.logs().decode()
-
-
-def connected(hub: EdgeHub, container: Container, seconds: float = 30) -> None:
-    assert wait_for(lambda: hub.connected, seconds), log(container)
-
-
-def answered(hub: EdgeHub, container: Container, seconds: float = 20) -> None:
-    assert wait_for(lambda: not hub.unanswered(), seconds), (hub.unanswered(), hub.events, log(container))
-
-
-class Traffic:
-    """Ten messages a second, 60 ms each, from entry to exit."""
-
-    def __init__(self, hub: EdgeHub, **order: int) -> None:
-        self._hub, self._order, self._stop = hub, {"ms": 60} | order, threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        number = 0
-        while not self._stop.wait(0.1):
-            self._hub.send(f"t{number}", {"i": number, **self._order})
-            number += 1
-
-
-def first_outputs(hub: EdgeHub) -> list[int]:
-    """The numbers of the scores in the order of their first appearance."""
-    return list(dict.fromkeys(output.json["i"] for output in hub.received))
 
 
 def test_the_readings_are_scored(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
@@ -103,19 +50,6 @@ def test_the_readings_are_scored(device: EdgeDevice, hub: EdgeHub, start: Start)
     assert "SharedAccessSignature" not in log(container)
 
 
-def test_latency(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
-    container = start(PLAIN, device)
-    connected(hub, container)
-    for number in range(60):
-        hub.send(f"m{number}", {"i": number})
-        time.sleep(0.05)
-    answered(hub, container)
-    took = sorted(1000 * (output.at - hub.sent[output.properties["$.cid"]].transmitted[0]) for output in hub.received)
-    summary = f"median {statistics.median(took):.1f} ms, 95th percentile {took[57]:.1f} ms"
-    logging.getLogger(__name__).info("latency: %s", summary)
-    assert statistics.median(took) < 40, summary
-
-
 def test_acknowledged_in_order_after_the_score_was_accepted(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
     container = start(PLAIN, device, WORKER_COUNT="3")
     connected(hub, container)
@@ -133,32 +67,6 @@ def test_acknowledged_in_order_after_the_score_was_accepted(device: EdgeDevice, 
         assert acknowledged >= output.at
     moments = [message.acknowledged or 0 for message in hub.sent.values()]
     assert moments == sorted(moments)
-
-
-def test_what_cannot_be_scored_becomes_one_error_message(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
-    container = start(PLAIN, device, AML_SCORE_SECONDS="12")
-    connected(hub, container)
-    hub.send("fails", {"i": 0, "fail": 1}, site="lab")
-    hub.send("dies", {"i": 1, "die": 1})
-    hub.send("too large", {"i": 2, "bytes": 300_000})
-    hub.send("no text", b"\xff\xfe\x00")
-    hub.send("unread", {"i": 3}, "otherInput")
-    hub.send("fine", {"i": 4, "bytes": 200_000})
-    assert wait_for(lambda: hub.outputs("fine"), 30), log(container)
-    assert wait_for(lambda: not hub._pending)
-    assert hub.outputs("unread") == []
-    found = {output.properties["$.cid"]: output for output in hub.received}
-    assert [output.properties["$.cid"] for output in hub.received] == ["fails", "dies", "too large", "no text", "fine"]
-    assert {key: (found[key].output, found[key].json.get("status")) for key in found} == {
-        "fails": ("amlError", 500),
-        "dies": ("amlError", 502),
-        "too large": ("amlError", 413),
-        "no text": ("amlError", 400),
-        "fine": ("amlOutput", None),
-    }
-    assert found["fails"].properties["site"] == "lab"
-    assert "error" in found["fails"].json["reason"]
-    assert "input 'otherInput'" in log(container)
 
 
 def test_a_message_that_hangs_does_not_keep_the_next_from_being_scored(
@@ -213,60 +121,6 @@ def test_bytes_reach_a_raw_script(device: EdgeDevice, hub: EdgeHub, start: Start
     assert {output.properties["$.ct"] for output in hub.received} == {"application/x-got"}
     assert "$.cid" not in hub.received[2].properties
     del hub.sent[key]  # an output without a message id to balance by
-
-
-def test_edge_hub_restart_with_lost_session_and_a_refusal(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
-    container = start(PLAIN, device)
-    connected(hub, container)
-    with Traffic(hub):
-        time.sleep(1)
-        hub.down(lose_session=True)
-        time.sleep(1)
-        hub.refuse_connects = 1
-        hub.up()
-        connected(hub, container)
-        time.sleep(0.5)
-        hub.drop()
-        connected(hub, container)
-        time.sleep(0.5)
-    answered(hub, container)
-    assert "refused: injected" in hub.events
-    assert first_outputs(hub) == list(range(len(hub.sent)))
-
-
-def test_killed_and_started(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
-    container = start(PLAIN, device)
-    connected(hub, container)
-    with Traffic(hub):
-        time.sleep(1)
-        container.kill()
-        container.start()
-        time.sleep(1)
-    answered(hub, container)
-    assert first_outputs(hub) == list(range(len(hub.sent)))
-    repeated = [key for key in hub.sent if len(hub.outputs(key)) > 1]
-    for key in repeated:
-        assert len({output.properties["$.mid"] for output in hub.outputs(key)}) == 1
-
-
-def test_stopped_under_traffic_and_started(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
-    container = start(PLAIN, device)
-    connected(hub, container)
-    with Traffic(hub, ms=150):
-        time.sleep(1.5)  # slower than the messages come: some are waiting
-        before = time.monotonic()
-        container.stop(timeout=10)
-        took = time.monotonic() - before
-        assert container.wait()["StatusCode"] == 0, log(container)
-        assert took < 8
-        assert "drained" in log(container)
-        delivered = [key for key, message in hub.sent.items() if message.acknowledged]
-        assert all(len(hub.outputs(key)) == 1 for key in delivered)
-        container.start()
-        time.sleep(0.5)
-    answered(hub, container, 30)
-    assert [key for key in hub.sent if len(hub.outputs(key)) > 1] == [], "a clean stop repeats nothing"
-    assert first_outputs(hub) == list(range(len(hub.sent)))
 
 
 def test_the_token_is_renewed_before_it_expires(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
