@@ -118,7 +118,9 @@ class Front:
         """A hub sends nothing on a subscription: clients ask for the twin."""
 
     async def on_disconnected(self, session: Session) -> None:
-        self._timers.pop(session).cancel()
+        timer = self._timers.pop(session, None)
+        if timer:
+            timer.cancel()
         self._methods.forget(session)
         self._waiting.pop(session, None)
         client = session.identity

@@ -42,7 +42,10 @@ class HubService:
             self._add(row["name"], row["port"])
 
     async def start(self) -> None:
-        """Serve MQTT and every hub that the database knows. Raises InstanceError when a port is taken."""
+        """Serve MQTT and every hub that the database knows, on the port it had.
+
+        Raises InstanceError when a port is taken: for MQTT at once; else after the other hubs are served, naming those that are not.
+        """
         tls = certs.server_context(self._instance.pki / "server.pem", self._instance.pki / "server.key")
         server = MqttServer(self._front, self._instance.address, MQTT_PORT, tls)
         try:
@@ -53,12 +56,15 @@ class HubService:
             ) from error
         self._front.server = server
         self._started = True
-        try:
-            for name in self._hubs:
+        failed = []
+        for name in self._hubs:
+            try:
                 await self._serve(name)
-        except BaseException:
-            await self.stop()
-            raise
+            except InstanceError as error:
+                log.exception("IoT Hub '%s' cannot be served", name)
+                failed.append(f"IoT Hub '{name}': {error}")
+        if failed:
+            raise InstanceError("; ".join(failed))
 
     async def stop(self) -> None:
         """Close all listeners and connections."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -17,10 +19,12 @@ from localazure import certs
 from localazure.hub import HubService
 from localazure.hub.policies import new_key
 from localazure.hub.sas import make
-from localazure.instance import HUB_PORTS, InstanceError, load_or_create
+from localazure.instance import HUB_PORTS, MQTT_PORT, Instance, InstanceError, load_or_create
+from localazure.mqtt.packets import Puback, Publish
 from localazure.store import Store
 from tests.hub.live import VERSION, certs_context, live
 from tests.hub.manifest import manifest
+from tests.mqtt.client import Client
 
 _SERVER = """
 import asyncio, json, sys
@@ -84,6 +88,54 @@ def test_kill_loses_nothing(tmp_path: Path) -> None:
         process.wait(10)
 
 
+def test_kill_loses_no_acknowledged_message(tmp_path: Path) -> None:
+    process, client = start(tmp_path)
+    try:
+        device = client.put("/devices/d", json={"deviceId": "d"}).json()
+        host = client.base_url.netloc.decode()
+        token = make(f"{host}/devices/d", device["authentication"]["symmetricKey"]["primaryKey"])
+        user = f"{host}/d/?api-version=2019-10-01"
+        acknowledged = asyncio.run(_send_until_killed(load_or_create(tmp_path), user, token, process))
+        process.wait(10)
+        process, client = start(tmp_path)
+        stored = {
+            line["messageId"]
+            for line in map(json.loads, client.get("/messages/events", params={"timeout": 0}).text.splitlines())
+        }
+        assert len(acknowledged) >= 300
+        assert acknowledged <= stored
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+async def _send_until_killed(instance: Instance, user: str, token: str, process: subprocess.Popen[str]) -> set[str]:
+    """The ids of the messages whose PUBACK came before the process, killed while busy, was gone."""
+    raw = Client(*await asyncio.open_connection(instance.address, MQTT_PORT, ssl=certs_context(instance)))
+    await raw.connect("d", username=user, password=token.encode())
+    acknowledged: set[str] = set()
+
+    async def send() -> None:
+        for number in range(1, 20_000):
+            await raw.send(Publish(f"devices/d/messages/events/%24.mid={number}", b"x", 1, number))
+
+    sending = asyncio.create_task(send())
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                packet = await raw.receive()
+                assert isinstance(packet, Puback)
+                acknowledged.add(str(packet.packet_id))
+                if len(acknowledged) == 300:
+                    os.kill(process.pid, signal.SIGKILL)
+    except (EOFError, OSError):
+        return acknowledged
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        raw.writer.close()
+
+
 def test_hubs_come_and_go(tmp_path: Path) -> None:
     with live(tmp_path, "first") as azure:
         service = azure.service
@@ -133,8 +185,6 @@ def test_restart_keeps_ports_and_keys_and_tells_edge_devices(tmp_path: Path) -> 
 
 
 def test_a_taken_port_is_passed_over_or_named(tmp_path: Path) -> None:
-    import asyncio
-
     instance = load_or_create(tmp_path)
     certs.ensure(instance)
     with socket.socket() as squatter:
@@ -153,5 +203,19 @@ def test_a_taken_port_is_passed_over_or_named(tmp_path: Path) -> None:
     with socket.socket() as squatter:
         squatter.bind((instance.address, HUB_PORTS[1]))
         squatter.listen()
-        with pytest.raises(InstanceError, match=str(HUB_PORTS[1])):
+        with pytest.raises(InstanceError, match=f"'h'.*{HUB_PORTS[1]}"):
             asyncio.run(create())
+    with socket.socket() as squatter:
+        squatter.bind((instance.address, MQTT_PORT))
+        squatter.listen()
+        with pytest.raises(InstanceError, match=str(MQTT_PORT)):
+            asyncio.run(create())
+
+
+def test_a_deleted_hub_lets_go_of_its_streams(tmp_path: Path) -> None:
+    with live(tmp_path) as azure, azure.http() as http:
+        began = time.monotonic()
+        with http.stream("GET", "/messages/events", params={"timeout": 60}) as stream:
+            azure.run(lambda: azure.service.delete(azure.hub))
+            assert list(stream.iter_lines()) == []
+        assert time.monotonic() - began < 10

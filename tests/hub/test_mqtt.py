@@ -16,7 +16,7 @@ from localazure.hub.sas import make
 from localazure.instance import MQTT_PORT
 from localazure.mqtt.packets import Connack, Disconnect, Puback, Publish, Return, Suback
 from tests.hub.live import Live, certs_context, until
-from tests.mqtt.test_server import Client
+from tests.mqtt.client import Client
 
 VERSION = "?api-version=2019-10-01"
 EVENTS = "/messages/events/"
