@@ -45,6 +45,7 @@ class HubService:
         """Serve MQTT and every hub that the database knows, on the port it had.
 
         Raises InstanceError when a port is taken: for MQTT at once; else after the other hubs are served, naming those that are not.
+        Call `stop` in either case.
         """
         tls = certs.server_context(self._instance.pki / "server.pem", self._instance.pki / "server.key")
         server = MqttServer(self._front, self._instance.address, MQTT_PORT, tls)

@@ -193,8 +193,8 @@ def test_a_taken_port_is_passed_over_or_named(tmp_path: Path) -> None:
 
         async def create() -> str:
             service = HubService(instance, Store(instance.database))
-            await service.start()
             try:
+                await service.start()
                 return await service.create("h")
             finally:
                 await service.stop()
