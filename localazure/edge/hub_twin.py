@@ -11,9 +11,9 @@ import logging
 from typing import Any
 
 from localazure.edge import reported
-from localazure.edge.condition import RouteError
 from localazure.edge.deployment import CONFIG_FORMAT, OK
 from localazure.edge.edge_hub import EdgeHub
+from localazure.edge.expressions import RouteError
 from localazure.edge.memory import Memory
 from localazure.edge.routes import parse_config
 from localazure.edge.twin_link import LinkError, TwinLink

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from localazure.edge.condition import Readable, RouteError, compile_condition
+from localazure.edge.condition import compile_condition
+from localazure.edge.expressions import Readable, RouteError
 
 DEFAULT_PRIORITY = 9
 DEFAULT_TIME_TO_LIVE = 7200

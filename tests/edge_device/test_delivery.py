@@ -23,7 +23,7 @@ COUNT = 40
 
 
 @pytest.fixture(scope="module")
-def device(place: Place, images: dict[str, str]) -> str:
+def device(place: Place) -> str:
     """A device without containers: `a` and `b` are module identities that the tests connect as."""
     place.make_device("edge")
     routes = {
@@ -35,7 +35,6 @@ def device(place: Place, images: dict[str, str]) -> str:
             "timeToLiveSecs": 1,
         },
     }
-    place.push(images["one"], "echo")
     modules = {name: module("127.0.0.1/none", status="stopped", imagePullPolicy="never") for name in ("a", "b")}
     version = place.deploy("edge", place.manifest(modules, routes=routes))
     # The image does not exist, so no container comes to stand in the tests' way.

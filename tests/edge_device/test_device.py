@@ -128,11 +128,11 @@ def test_killed_device_process_is_replaced_and_finds_its_containers(place: Place
 def test_wrong_password_prevents_the_pull_and_leaves_the_old_module_running(
     place: Place, images: dict[str, str], deployed: str
 ) -> None:
-    new = place.push(images["two"], "echo-new")
+    new = place.push(images["two"], "echo")
     version = place.deploy(deployed, place.manifest({"echo": module(new)}, password="wrong"))
     state = place.wait_reported(deployed, lambda state: state["lastDesiredVersion"] == version)
     assert state["lastDesiredStatus"]["code"] == 500
-    assert "echo-new" in state["lastDesiredStatus"]["description"]
+    assert new in state["lastDesiredStatus"]["description"]
     assert state["modules"]["echo"]["runtimeStatus"] == "running"
     assert state["modules"]["echo"]["settings"]["image"] != new
     with pytest.raises(docker.errors.ImageNotFound):
