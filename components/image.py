@@ -9,9 +9,12 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone
+from components.edge import fingerprint
+from components.model import model_hash
 from components.services import builders, progress, registry
 from components.services.builders import BuildRequest, BuiltImage
 from components.services.errors import NotFoundError
+from components.settings import Settings
 
 
 class ModelImageInputs(TypedDict):
@@ -29,6 +32,39 @@ class ModelImageInputs(TypedDict):
     """script, condaFile, runtime: where they are on this machine."""
     tags: NotRequired[dict[str, str]]
     description: NotRequired[str]
+
+
+RUNTIME = "scoring/edge_runtime"
+RECIPE = "1"
+"""To be raised when the same sources give another image: the staging, the driver, the runtime's requirements."""
+
+
+def image_inputs(
+    settings: Settings, workspace_id: Input[str], registry_id: Input[str], model_ids: list[Output[str]]
+) -> ModelImageInputs:
+    """From a stack's settings; reads what goes into the image once to hash it."""
+    image = settings.image
+    paths = {"script": image.script, "condaFile": image.conda_file, "runtime": RUNTIME}
+    sources = {
+        "script": fingerprint.file_part(Path(image.script)),
+        "condaFile": fingerprint.file_part(Path(image.conda_file)),
+        "runtime": fingerprint.hash_tree(Path(RUNTIME)),
+        f"model {settings.model.name}": model_hash(settings),
+    }
+    recipe = f"{image.builder}/{image.mode}/{RECIPE}"
+    return {
+        "workspaceId": workspace_id,
+        "registryId": registry_id,
+        "name": image.name,
+        "builder": image.builder,
+        "mode": image.mode,
+        "modelIds": list(model_ids),
+        "sources": sources,
+        "fingerprint": fingerprint.image_fingerprint(sources, recipe),
+        "paths": paths,
+        "tags": image.tags,
+        "description": image.description,
+    }
 
 
 class ModelImageProvider(Provider):

@@ -9,10 +9,12 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone
+from components.edge.fingerprint import hash_tree
 from components.services import progress
 from components.services.aml import client
 from components.services.aml.client import workspace_config
 from components.services.errors import NotFoundError
+from components.settings import Settings
 
 
 class RegisteredModelInputs(TypedDict):
@@ -20,11 +22,28 @@ class RegisteredModelInputs(TypedDict):
     """ARM id of the workspace."""
     name: str
     contentHash: str
-    """`sha256:...` of the file or folder; what makes two registrations the same."""
+    """SHA-256 of the file or folder; what makes two registrations the same."""
     path: str
     """Where the file or folder is on this machine."""
     tags: NotRequired[dict[str, str]]
     description: NotRequired[str]
+
+
+def model_inputs(settings: Settings, workspace_id: Input[str]) -> RegisteredModelInputs:
+    """From a stack's settings; reads the model once to hash it."""
+    return {
+        "workspaceId": workspace_id,
+        "name": settings.model.name,
+        "contentHash": model_hash(settings),
+        "path": settings.model.path,
+        "tags": settings.model.tags,
+        "description": settings.model.description,
+    }
+
+
+def model_hash(settings: Settings) -> str:
+    """SHA-256 of the model's file or folder."""
+    return hash_tree(Path(settings.model.path))
 
 
 class RegisteredModelProvider(Provider):

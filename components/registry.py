@@ -104,3 +104,8 @@ class RegistryCredentials(DynamicResource, module="edge", name="RegistryCredenti
     @property
     def password(self) -> Output[str]:
         return self.output("password")
+
+    @property
+    def login(self) -> dict[str, Output[str]]:
+        """What a device pulls with: {address, username, password}."""
+        return {"address": self.login_server, "username": self.username, "password": self.password}

@@ -29,6 +29,8 @@ class MlWorkspaceArgs(TypedDict):
     resource_group_name: Input[str]
     registry_id: Input[str]
     """ARM id of the container registry that images are pushed to."""
+    friendly_name: NotRequired[str]
+    description: NotRequired[str]
     role_assignments: NotRequired[bool]
     """Give the workspace's identity its roles on storage, vault and registry; needs the Owner role."""
     tags: NotRequired[Input[dict[str, Input[str]]]]
@@ -95,7 +97,8 @@ class MlWorkspace(ComponentResource):
                 type=machinelearningservices.ManagedServiceIdentityType.SYSTEM_ASSIGNED
             ),
             sku=machinelearningservices.SkuArgs(name="Basic", tier=machinelearningservices.SkuTier.BASIC),
-            friendly_name=name,
+            friendly_name=args.get("friendly_name") or name,
+            description=args.get("description") or None,
             tags=tags,
             # Azure cannot change these in place, and its API description does not say so.
             opts=ResourceOptions(parent=self, replace_on_changes=["keyVault", "storageAccount", "location"]),

@@ -121,7 +121,7 @@ def _compile(folder: Path) -> None:
         check=True,
     )
     sdk = Path(found.stdout.strip()) / "python"
-    _install(sdk / "cmd" / "pulumi-language-python-exec", folder)
+    _install(sdk / "cmd" / "pulumi-language-python-exec", folder / "host")  # the host looks beside itself
     _install(sdk / "dist" / "pulumi-resource-pulumi-python", folder)
     wrapper = folder / "pulumi-language-python"
     wrapper.write_text(_WRAPPER)
