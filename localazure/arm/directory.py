@@ -1,10 +1,9 @@
-"""What ARM answers about itself: clouds, tenants, subscriptions, regions, providers, and resources of every type in one list."""
+"""What ARM answers about itself: tenants, subscriptions, regions, providers, and resources of every type in one list."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from localazure.arm.engine import GROUP, Engine
 from localazure.arm.errors import ArmError, not_implemented
@@ -12,45 +11,9 @@ from localazure.arm.ids import parse
 from localazure.arm.model import Answer, Call
 from localazure.arm.regions import REGIONS
 from localazure.arm.resources import Json
-from localazure.instance import CLOUD_NAME, Instance
 
 _SHOWN = ("id", "name", "type", "location", "tags", "kind", "sku", "identity", "managedBy", "systemData")
 _TERM = re.compile(r"\s*(resourceType|name|location|resourceGroup|tagName|tagValue)\s+eq\s+'((?:[^']|'')*)'\s*", re.I)
-
-
-def clouds(instance: Instance, api_version: str) -> Any:
-    """`/metadata/endpoints`: a list in 2019-05-01 and 2020-06-01 (azure-cli-core, azureml-core), one object in 2022-09-01
-    (hashicorp/go-azure-sdk, azure-native). Needs no token."""
-    base = instance.arm_url + "/"
-    cloud = {
-        "name": CLOUD_NAME,
-        "portal": base,
-        "authentication": {
-            "loginEndpoint": base,
-            "audiences": ["https://management.core.windows.net/", "https://management.azure.com/"],
-            "tenant": "common",
-            "identityProvider": "AAD",
-        },
-        "resourceManager": base,
-        "graphAudience": "https://graph.windows.net/",
-        "graph": "https://graph.windows.net/",
-        "microsoftGraphResourceId": "https://graph.microsoft.com/",
-        "sqlManagement": base,
-        "batch": "https://batch.core.windows.net/",
-        "gallery": base,
-        "vmImageAliasDoc": base,
-        "media": base,
-        "activeDirectoryDataLake": base,
-        "suffixes": {
-            "storage": "core.windows.net",
-            "keyVaultDns": "vault.azure.net",
-            "sqlServerHostname": "database.windows.net",
-            "acrLoginServer": "azurecr.io",
-            "azureDataLakeStoreFileSystem": "azuredatalakestore.net",
-            "azureDataLakeAnalyticsCatalogAndJob": "azuredatalakeanalytics.net",
-        },
-    }
-    return cloud if api_version >= "2022" else [cloud]
 
 
 class Directory:

@@ -11,7 +11,7 @@ import logging
 import re
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,25 +19,33 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from localazure.arm import authorization_lists, operations
-from localazure.arm.directory import Directory, clouds, page
+from localazure.arm.deletion import Deletion
+from localazure.arm.directory import Directory, page
 from localazure.arm.engine import Engine
 from localazure.arm.errors import ArmError, invalid_content, not_implemented
 from localazure.arm.ids import parse
 from localazure.arm.model import Answer, Call
+from localazure.arm.names import NameChecks
 from localazure.arm.resources import Json
 from localazure.arm.softdelete import SoftDelete
-from localazure.identity import AuthError
+from localazure.identity import AuthError, arm_audiences
 
 _METHODS = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]
 _VERSION = re.compile(r"(\d{4}-\d{2}-\d{2})(-[a-z]+(\.\d+)?)?", re.I)
-_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
 _log = logging.getLogger(__name__)
+
+
+class Listing(Protocol):
+    def answer(self, call: Call) -> Answer | None:
+        """None for a path that it does not know."""
+        ...
 
 
 class Front:
     def __init__(self, engine: Engine) -> None:
         self._engine, self._instance = engine, engine.context.instance
-        self._directory, self._soft_delete = Directory(engine), SoftDelete(engine)
+        self._deletion = Deletion(engine)
+        self._special: tuple[Listing, ...] = (Directory(engine), SoftDelete(engine), NameChecks(engine))
         self.app = Starlette(routes=[Route("/{path:path}", self._handle, methods=_METHODS)])
 
     async def _handle(self, request: Request) -> Response:
@@ -56,8 +64,6 @@ class Front:
 
     async def _answer(self, request: Request) -> Answer:
         query = {key.casefold(): value for key, value in request.query_params.items()}
-        if request.url.path.rstrip("/") == "/metadata/endpoints" and request.method == "GET":
-            return Answer(200, clouds(self._instance, query.get("api-version", "")))
         claims = self._authenticate(request)
         _check_version(query)
         target = parse(request.url.path)
@@ -67,10 +73,12 @@ class Front:
         return await self._dispatch(call)
 
     async def _dispatch(self, call: Call) -> Answer:
-        for listing in (self._directory, self._soft_delete):
+        for listing in self._special:
             answer = listing.answer(call)
             if answer:
                 return answer
+        if call.target.subscription is None:
+            raise not_implemented(call.method, call.target.path)
         if call.method == "POST":
             return await self._engine.act(call)
         operation = self._engine.operations.find(call.target)
@@ -97,7 +105,7 @@ class Front:
             case "PATCH":
                 return await self._engine.patch(call)
             case _:
-                return await self._engine.delete(call)
+                return await self._deletion.delete(call)
 
     def _poll(self, call: Call, operation: operations.Operation) -> Answer:
         """The two ways of polling; see learn.microsoft.com/azure/azure-resource-manager/management/async-operations."""
@@ -118,7 +126,7 @@ class Front:
     def _authenticate(self, request: Request) -> Mapping[str, Any]:
         try:
             return self._engine.context.tokens.check(
-                request.headers.get("authorization"), (*_AUDIENCES, self._instance.arm_url)
+                request.headers.get("authorization"), arm_audiences(self._instance)
             )
         except AuthError as error:
             challenge = (

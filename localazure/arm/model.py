@@ -26,11 +26,12 @@ class Registries(Protocol):
 
 
 class Hubs(Protocol):
-    """The hub room's door; `create` and `delete` must be repeatable too."""
+    """The hub room's door; `create` must be repeatable too."""
 
     async def create(self, name: str) -> str: ...
     async def delete(self, name: str) -> None: ...
     def keys(self, name: str) -> list[dict[str, str]]: ...
+    def names(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)

@@ -86,12 +86,12 @@ class Operations:
         self._tasks[operation.id] = task
         task.add_done_callback(lambda _: self._tasks.pop(operation.id, None))
 
-    def running(self, resource_id: str) -> bool:
-        """Whether something works on this resource right now."""
-        found = self._store.one(
-            "SELECT 1 FROM arm_operations WHERE status = 'Running' AND resource = ? COLLATE NOCASE", resource_id
+    def running(self, resource_id: str) -> Operation | None:
+        """What works on this resource right now."""
+        row = self._store.one(
+            "SELECT * FROM arm_operations WHERE status = 'Running' AND resource = ? COLLATE NOCASE", resource_id
         )
-        return found is not None
+        return _operation(row) if row else None
 
     def find(self, target: Target) -> Operation | None:
         """The operation that a status URL names, else None."""

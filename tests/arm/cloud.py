@@ -81,7 +81,10 @@ class FakeHubs:
         return "127.0.0.1:20500"
 
     async def delete(self, name: str) -> None:
-        self.made.discard(name)
+        self.made.remove(name)
+
+    def names(self) -> list[str]:
+        return sorted(self.made)
 
     def keys(self, name: str) -> list[dict[str, str]]:
         rights = {"iothubowner": "RegistryWrite, ServiceConnect, DeviceConnect", "service": "ServiceConnect"}
@@ -130,9 +133,7 @@ class Cloud:
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         store = Store(self.instance.database)
-        self.service = ArmService(
-            self.instance, store, self.tokens, self.registries, self.hubs, delay=self.delay
-        )
+        self.service = ArmService(self.instance, store, self.tokens, self.registries, self.hubs, delay=self.delay)
         tls = (self.instance.pki / "server.pem", self.instance.pki / "server.key")
         server = HttpServer(self.service.app, self.instance.address, ARM_PORT, tls)
         await self.service.start()
@@ -165,19 +166,25 @@ class Cloud:
         return f"{self.group_id(group)}/providers/{kind}/{name}"
 
     def request(
-        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, **query: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
     ) -> httpx.Response:
         if "api-version" not in path:
             namespace = path.rpartition("/providers/")[2].split("/")[0].lower()
-            query = {"api-version": VERSIONS.get(namespace, "2024-03-01")} | query
+            query = {"api-version": VERSIONS.get(namespace, "2024-03-01")} | (query or {})
         content: dict[str, Any] = {} if body is None else {"json": body}
         url = httpx.URL(path)
         return self.http.request(
-            method, url.copy_merge_params(query), headers=self.bearer | (headers or {}), **content
+            method, url.copy_merge_params(query or {}), headers=self.bearer | (headers or {}), **content
         )
 
-    def get(self, path: str, **query: str) -> httpx.Response:
-        return self.request("GET", path, **query)
+    def get(self, path: str, query: dict[str, str] | None = None) -> httpx.Response:
+        return self.request("GET", path, query=query)
 
     def put(self, path: str, body: Any) -> httpx.Response:
         return self.request("PUT", path, body)
@@ -188,8 +195,8 @@ class Cloud:
     def post(self, path: str, body: Any = None) -> httpx.Response:
         return self.request("POST", path, body)
 
-    def delete(self, path: str, **query: str) -> httpx.Response:
-        return self.request("DELETE", path, **query)
+    def delete(self, path: str, query: dict[str, str] | None = None) -> httpx.Response:
+        return self.request("DELETE", path, query=query)
 
     def finish(self, first: httpx.Response) -> httpx.Response:
         """Follow an operation to its end: the last answer of its status URL, or `first` when it has none."""

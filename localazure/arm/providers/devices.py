@@ -149,7 +149,8 @@ class IotHub(ResourceType):
         return {"properties": {"hostName": host}}
 
     async def deprovision(self, context: Context, resource: Resource) -> None:
-        await context.hubs.delete(resource.name)
+        if resource.name.casefold() in (name.casefold() for name in context.hubs.names()):
+            await context.hubs.delete(resource.name)
 
     def _partitions(self, resource: Resource) -> int:
         events = resource.properties.get("eventHubEndpoints", {}).get("events", {})
