@@ -25,8 +25,9 @@ from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from localazure.provider import VERSION
 
-UPDATE_POLL_SECONDS, DELETE_POLL_SECONDS = 10, 30
-"""How long the real provider waits between polls where ARM sends no Retry-After."""
+POLL_SECONDS = 0.5
+"""Between polls where ARM sends no Retry-After. The real provider waits 10 seconds for a PUT and 30 for a DELETE; what comes out is the
+same, and the local Azure is quicker."""
 
 NOT_FOUND = 404
 
@@ -109,7 +110,7 @@ class ArmClient:
         outputs = _json(response) if response.text() else None
         if long_running or response.status_code == 202:
             try:
-                outputs = self._wait(answer, UPDATE_POLL_SECONDS, deadline)
+                outputs = self._wait(answer, deadline)
             except ArmError as error:
                 raise NotCompletedError(str(error), error.status) from error
         elif outputs is None:
@@ -124,7 +125,7 @@ class ArmClient:
             if status not in (200, 202, 204):
                 raise _refusal(answer.http_response)
             if long_running:
-                self._wait(answer, DELETE_POLL_SECONDS, deadline)
+                self._wait(answer, deadline)
         except ArmError as error:
             if error.status != NOT_FOUND:
                 raise
@@ -147,8 +148,8 @@ class ArmClient:
         except AzureError as error:
             raise _no_answer(f"{method} {url}", error) from error
 
-    def _wait(self, answer: PipelineResponse[HttpRequest, HttpResponse], every: int, deadline: float) -> Any:
-        polling = _Polling(every, self._cancelled, deadline)
+    def _wait(self, answer: PipelineResponse[HttpRequest, HttpResponse], deadline: float) -> Any:
+        polling = _Polling(self._cancelled, deadline)
         try:
             polling.initialize(self._client, answer, lambda last: _json(last.http_response))
             polling.run()
@@ -164,8 +165,8 @@ class ArmClient:
 class _Polling(ARMPolling):
     """Polls that end with the plugin and at the operation's deadline; `Retry-After: 0` is taken at its word."""
 
-    def __init__(self, every: int, cancelled: threading.Event, deadline: float) -> None:
-        super().__init__(timeout=every)
+    def __init__(self, cancelled: threading.Event, deadline: float) -> None:
+        super().__init__(timeout=POLL_SECONDS)
         self._cancelled, self._deadline = cancelled, deadline
 
     def _delay(self) -> None:

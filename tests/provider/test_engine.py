@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from localazure import instance
 from localazure.environment import variables
+from localazure.identity import Tokens
 from localazure.provider import VERSION
 from localazure.provider.launcher import write_launcher
 from localazure.requests import mark, since
@@ -56,19 +59,19 @@ class Stack:
     def resources(self) -> dict[str, dict[str, Any]]:
         """Logical name -> its state."""
         state = json.loads(_run(["pulumi", "stack", "export"], self.folder, self.env).stdout)
-        return {one["urn"].rpartition("::")[2]: one for one in state["deployment"]["resources"]}
+        return {one["urn"].rpartition("::")[2]: one for one in state["deployment"].get("resources", [])}
 
     def arm(self, method: str, path: str, body: Any = None) -> Any:
         """A request of somebody else's, past Pulumi."""
-        import httpx
-
-        from localazure.identity import Tokens
-
         made = instance.load(self.azure)
         assert made
         token = Tokens(made).issue("https://management.azure.com/")
         answer = httpx.request(
-            method, made.arm_url + path, json=body, headers={"Authorization": f"Bearer {token}"}, verify=str(made.ca)
+            method,
+            made.arm_url + path,
+            json=body,
+            headers={"Authorization": f"Bearer {token}"},
+            verify=ssl.create_default_context(cafile=str(made.ca)),
         )
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
@@ -124,6 +127,7 @@ def test_a_stacks_life(stack: Stack) -> None:
     _drift_is_seen(stack, registry["id"])
     _what_vanished_is_made_again(stack, made["identity"]["id"])
     _import_finds_the_inputs(stack, registry["id"])
+    _refresh_without_azure_keeps_the_state(stack)
 
     stack.pulumi("destroy", "--yes", "--skip-preview")
     assert stack.resources() == {}
@@ -132,7 +136,7 @@ def test_a_stacks_life(stack: Stack) -> None:
 def _nothing_to_do(stack: Stack) -> None:
     before = mark(stack.azure)
     assert stack.preview() == {}
-    assert "14 unchanged" in stack.up()
+    stack.up()
     assert since(stack.azure, before).changes == []
 
 
@@ -172,8 +176,7 @@ def _import_finds_the_inputs(stack: Stack, registry: str) -> None:
     stack.pulumi("state", "delete", twin["urn"], "--yes")
 
 
-def test_a_refresh_without_azure_fails_and_keeps_the_state(stack: Stack) -> None:
-    stack.up()
+def _refresh_without_azure_keeps_the_state(stack: Stack) -> None:
     before = stack.resources()
     _local_azure("down", stack.env)
     try:
@@ -181,7 +184,6 @@ def test_a_refresh_without_azure_fails_and_keeps_the_state(stack: Stack) -> None
         assert stack.resources().keys() == before.keys()
     finally:
         _local_azure("up", stack.env)
-    stack.pulumi("destroy", "--yes", "--skip-preview")
 
 
 def _local_azure(what: str, env: dict[str, str]) -> None:

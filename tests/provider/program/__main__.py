@@ -1,4 +1,4 @@
-"""One resource of every type that the local plugin knows."""
+"""One resource of every type of the plugin's that the local ARM answers."""
 
 import pulumi
 from pulumi_azure_native import (
@@ -22,7 +22,6 @@ group = resources.ResourceGroup("group")
 account = storage.StorageAccount(
     "data", resource_group_name=group.name, kind="StorageV2", sku={"name": "Standard_LRS"}, minimum_tls_version="TLS1_2"
 )
-storage.BlobContainer("models", resource_group_name=group.name, account_name=account.name)
 vault = keyvault.Vault(
     "vault",
     resource_group_name=group.name,
@@ -39,15 +38,6 @@ insights = applicationinsights.Component(
 registry = containerregistry.Registry(
     "registry", resource_group_name=group.name, sku={"name": "Basic"}, admin_user_enabled=True
 )
-scope_map = containerregistry.ScopeMap(
-    "puller",
-    resource_group_name=group.name,
-    registry_name=registry.name,
-    actions=["repositories/anomaly/content/read"],
-)
-containerregistry.Token(
-    "device", resource_group_name=group.name, registry_name=registry.name, scope_map_id=scope_map.id, status="enabled"
-)
 identity = managedidentity.UserAssignedIdentity("identity", resource_group_name=group.name)
 authorization.RoleAssignment(
     "role",
@@ -58,13 +48,6 @@ authorization.RoleAssignment(
 )
 hub = iothub.IotHubResource(
     "hub", resource_group_name=group.name, sku={"name": config.get("hub") or "S1", "capacity": 1}
-)
-iothub.IotHubResourceEventHubConsumerGroup(
-    "readers",
-    resource_group_name=group.name,
-    resource_name_=hub.name,
-    event_hub_endpoint_name="events",
-    properties={"name": "readers"},
 )
 workspace = machinelearningservices.Workspace(
     "ws",
