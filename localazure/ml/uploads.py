@@ -6,7 +6,6 @@ import json
 import posixpath
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from localazure.ml.artifacts import Artifacts
 from localazure.ml.blobstore import BlobStore
@@ -62,7 +61,7 @@ class Uploads:
         return driver, archives, files
 
     def _file(self, workspace: str, url: str) -> Path:
-        blob = self._blobs.find(workspace, unquote(url.removeprefix(_ARTIFACT))) if url.startswith(_ARTIFACT) else None
+        blob = self._blobs.find(workspace, url.removeprefix(_ARTIFACT)) if url.startswith(_ARTIFACT) else None
         if not blob:
             raise BuildError(f"{url} is not an artifact that was uploaded to this workspace")
         return blob.path

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.ml.stack import Stack
+from tests.ml.stack import REGISTRY, Stack
 
 BLOCK = {"x-ms-blob-type": "BlockBlob"}
 
@@ -377,6 +377,23 @@ def test_a_failed_image_is_known_after_a_restart_and_an_endless_build_is_given_u
         assert http.delete(f"{root}/images/image:1").status_code == 200
         assert http.post(f"{root}/images", json=image()).status_code == 202
         assert http.get(f"{root}/images").json()["value"][0]["id"] == "image:2"  # versions are never given twice
+
+
+def test_without_docker_images_fail_and_say_so(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    workspace = stack.add_workspace("nodocker")
+    registry = stack.resources[workspace.lower()]["properties"]["containerRegistry"]
+    stack.resources[registry.lower()] = {"name": REGISTRY, "properties": {"loginServer": "127.0.0.1:1"}}
+    root = f"/modelmanagement/v1.0{workspace}"
+    with stack.authorised() as http:
+        unknown = finished(http, http.post(f"{root}/images", json=image()).headers["Operation-Location"])
+        assert "LocalUpload/c/main.py is not an artifact that was uploaded" in unknown["error"]["message"]
+        assert (
+            http.put(ticket(stack, workspace, "main.py"), content=b"def init(): pass", headers=BLOCK).status_code == 201
+        )
+        operation = finished(http, http.post(f"{root}/images", json=image()).headers["Operation-Location"])
+        assert "the Docker engine that DOCKER_HOST names does not answer" in operation["error"]["message"]
+        assert "the Docker engine" in http.get(operation["operationLog"]).text
 
 
 def finished(http: httpx.Client, operation: str) -> dict[str, Any]:

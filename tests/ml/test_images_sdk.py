@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from docker.models.containers import Container
 
 from localazure import docker_engine
+from localazure.ml.build.engine import LABEL, Engine
 from tests.ml.stack import REGISTRY, Stack
 from tools import base_image
 
@@ -29,7 +32,8 @@ def init():
 def run(raw):
     return {"model": model, "sum": sum(json.loads(raw)["data"]), "pip": __import__("tabulate").__name__}
 """
-CONDA = "name: e\ndependencies:\n- python=3.11\n- tabulate=0.9\n- pip:\n  - toolz==1.0.0\n"
+# The comment makes an environment that no earlier run has left on the engine: the recipe itself is under test.
+CONDA = f"name: e\ndependencies:\n- python=3.11\n- tabulate=0.9\n- pip:\n  - toolz==1.0.0\n  - '# {uuid.uuid4()}'\n"
 CREATE = """
 config = ContainerImage.image_configuration(execution_script="score.py", runtime="python", conda_file="myenv.yml",
                                             tags={"a": "b"}, description="img", dependencies=["helper"])
@@ -45,14 +49,18 @@ def engine() -> docker.DockerClient:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[Stack]:
-    before = os.environ.get("LOCALAZURE_BASE_IMAGE")
-    os.environ["LOCALAZURE_BASE_IMAGE"] = base_image.ensure(engine)
-    running = Stack(tmp_path_factory.mktemp("azure"), registry=True)
-    yield running
-    running.close()
-    os.environ.pop("LOCALAZURE_BASE_IMAGE")
-    if before:
-        os.environ["LOCALAZURE_BASE_IMAGE"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCALAZURE_BASE_IMAGE", base_image.ensure(engine))
+        patch.setenv("PIP_TRUSTED_HOST", "secret.invalid")
+        running = Stack(tmp_path_factory.mktemp("azure"), registry=True)
+        yield running
+        running.close()
+        for name in environments:
+            engine.images.remove(name)
+
+
+environments: set[str] = set()
+"""Images to remove: those that no other run can use."""
 
 
 def program(folder: Path, *, score: str = SCORE, conda: str = CONDA) -> None:
@@ -79,7 +87,8 @@ image.wait_for_creation(show_output=True)
 same = Image(ws, name="myimage")
 ids = lambda images: [i.id for i in images]
 out |= {"state": image.creation_state, "location": image.image_location, "log": image.image_build_log_uri,
-        "dockerfile": same.generated_dockerfile_uri, "kind": type(same).__name__, "tags": dict(same.tags), "models": [m.id for m in same.models],
+        "dockerfile": same.generated_dockerfile_uri, "kind": type(same).__name__,
+        "tags": dict(same.tags), "models": [m.id for m in same.models],
         "assets": sorted(a.unpack for a in same.assets), "driver": same.driver_program, "runtime": same.target_runtime.runtime_type,
         "by_id": Image(ws, id="myimage:1").version, "listed": ids(Image.list(ws)), "by_tag": ids(Image.list(ws, tags=[["a", "b"]])),
         "by_other": ids(Image.list(ws, tags=["c"])), "by_model": ids(Image.list(ws, model_id="best_model:1")),
@@ -112,7 +121,12 @@ answer(out)
         assert f"Image {location} built and pushed" in log.text
         assert http.get(got["log"], headers={"Range": "bytes=5-9"}).content == log.content[5:10]
         assert http.get(got["log"].replace("ImageLogs", "imageLogs")).status_code == 403
-        assert "COPY app/ /var/azureml-app/" in http.get(got["dockerfile"]).text
+        dockerfile = http.get(got["dockerfile"]).text
+    assert "COPY app/ /var/azureml-app/" in dockerfile
+    (environment,) = re.findall(r"^FROM (aml-edge/environment:\w+)$", dockerfile, re.MULTILINE)
+    environments.add(environment)
+    image = engine.images.get(environment)
+    assert "secret.invalid" not in str([image.attrs, image.history()])  # the index of pip may hold a password
 
     with pytest.raises(
         docker.errors.ImageNotFound
@@ -200,6 +214,8 @@ def test_builds_that_fail_say_why(stack: Stack, folder: Path, change: dict[str, 
 
 
 FAILED = """
+import time
+while image._get_operation_state()[0] not in ("Failed", "Succeeded"): time.sleep(0.2)  # wait_for_creation looks every 5 s
 try: image.wait_for_creation()
 except WebserviceException as e:
     answer({"error": str(e), "state": image.creation_state, "location": image.image_location, "log": image.image_build_log_uri})
@@ -232,7 +248,7 @@ def test_a_workspace_without_registry_cannot_hold_images(stack: Stack, folder: P
 
 def test_a_registry_without_admin_user_refuses_the_push(stack: Stack, folder: Path) -> None:
     stack.add_workspace("noadmin")
-    program(folder, conda="dependencies:\n- python=3.11\n- tabulate=0.9\n- pip:\n  - toolz==1.0.0\n")
+    program(folder)
     stack.inside(stack.registries.set_admin, REGISTRY, enabled=False)
     try:
         got = stack.sdk(folder, "noadmin", CREATE + FAILED, timeout=120)
@@ -241,7 +257,7 @@ def test_a_registry_without_admin_user_refuses_the_push(stack: Stack, folder: Pa
     assert f"myimage:1 as {REGISTRY} failed" in got["error"]
 
 
-def test_a_build_goes_on_after_a_restart(stack: Stack, folder: Path) -> None:
+def test_a_build_goes_on_after_a_restart(stack: Stack, folder: Path, engine: docker.DockerClient) -> None:
     stack.add_workspace("restart")
     program(folder)
     got = stack.sdk(folder, "restart", CREATE + "answer([image.id, image._operation_endpoint])")
@@ -254,3 +270,6 @@ def test_a_build_goes_on_after_a_restart(stack: Stack, folder: Path) -> None:
         log = http.get(operation["operationLog"]).text
     assert operation["state"] == "Succeeded", log
     assert "building again" in log
+    stack.restart()  # what the interrupted build left on the engine is gone with the next stop at the latest
+    labels = [image.labels for image in engine.images.list(filters={"dangling": True})]
+    assert not [label for label in labels if label.get(LABEL) == Engine(stack.instance.subscription_id).owner]

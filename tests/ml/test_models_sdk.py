@@ -98,12 +98,12 @@ def test_lists_longer_than_a_page_are_followed(stack: Stack, folder: Path) -> No
 
 
 def test_a_model_of_many_blocks_is_streamed(stack: Stack, folder: Path) -> None:
-    """96 MiB in blocks of 4 MiB: the service, which lives in this process, must not hold it."""
+    """72 MiB in blocks of 4 MiB: the service, which lives in this process, must not hold it."""
     stack.add_workspace("big")
     folder.mkdir()
     digest = hashlib.sha256()
     with (folder / "big.bin").open("wb") as file:
-        for _ in range(96):
+        for _ in range(72):
             piece = os.urandom(2**20)
             digest.update(piece)
             file.write(piece)

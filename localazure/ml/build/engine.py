@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
@@ -21,6 +22,8 @@ from localazure.ml.build.log import BuildError, BuildLog, BuildStopped
 DEFAULT_BASE = "aml-edge/base:local"
 DEADLINE_SECONDS = 1800
 """No build takes longer; the build container ends by itself then, even if this process is gone."""
+LABEL = "aml-edge.build"
+"""On every layer of an image that is built: what an interrupted build leaves is found by it."""
 _NAME = "aml-edge-build"
 
 
@@ -28,11 +31,13 @@ class Engine:
     """Connects when the first build runs: the rest of the service needs no Docker. `owner` marks this instance's containers."""
 
     def __init__(self, owner: str) -> None:
-        self.owner = owner
+        self.owner = hashlib.sha256(owner.encode()).hexdigest()[:12]
         self._client: docker.DockerClient | None = None
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._containers: set[str] = set()
+        self._working = 0
+        self._idle = threading.Condition()
 
     def client(self) -> docker.DockerClient:
         """Raises BuildError when no engine answers. The first call removes what a killed service left behind."""
@@ -45,6 +50,7 @@ class Engine:
                     mine: dict[str, str | list[str] | bool] = {"name": f"^/?{_NAME}-{self.owner}-"}
                     for left in self._client.containers.list(all=True, filters=mine):
                         self.remove(left)
+                    self._prune(self._client)
                 except docker.errors.DockerException as error:
                     self._client = None
                     raise BuildError(f"the Docker engine that DOCKER_HOST names does not answer: {error}") from error
@@ -132,11 +138,30 @@ class Engine:
         """From now on every step of a running build raises BuildStopped."""
         self._stopping.set()
 
-    def end(self) -> None:
-        """Remove the containers of builds that run, so that their threads come to such a step."""
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Round all that a thread does with this engine: `end` waits for it."""
+        with self._idle:
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._working -= 1
+                self._idle.notify_all()
+
+    def end(self, patience: float = 5) -> None:
+        """Remove the containers of builds that run, so that their threads come to such a step; then what these builds left."""
         client = self._client
         if client is None:
             return
         for identity in list(self._containers):
             with contextlib.suppress(docker.errors.DockerException):
                 self.remove(client.containers.get(identity))
+        with self._idle:
+            self._idle.wait_for(lambda: not self._working, patience)
+        with contextlib.suppress(docker.errors.DockerException):
+            self._prune(client)
+
+    def _prune(self, client: docker.DockerClient) -> None:
+        client.images.prune(filters={"dangling": True, "label": f"{LABEL}={self.owner}"})

@@ -9,7 +9,7 @@ from pathlib import Path
 import docker.errors
 
 from localazure.ml.build import conda, environment, staging
-from localazure.ml.build.engine import Engine
+from localazure.ml.build.engine import LABEL, Engine
 from localazure.ml.build.log import BuildError, BuildLog
 from localazure.ml.build.request import APP_ROOT, BuildRequest
 
@@ -67,6 +67,7 @@ def _dockerfile(engine: Engine, base: str, request: BuildRequest, steps: str) ->
     user = engine.client().images.get(base).attrs["Config"].get("User") or "root"
     lines = [
         f"FROM {base}",
+        f"LABEL {LABEL}={engine.owner}",
         "USER root",
         f"COPY app/ {APP_ROOT}/",
         f"WORKDIR {APP_ROOT}",

@@ -1,11 +1,13 @@
-"""Runs image builds one after the other in threads, keeps their state in the database, and takes them up again after a restart."""
+"""Runs image builds in threads, two at a time, keeps their state in the database, and takes them up again after a restart."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import shutil
+import sqlite3
 import time
 import uuid
 from pathlib import Path
@@ -82,29 +84,38 @@ class BuildQueue:
             blob = self._blobs.find(row["workspace"], log_name(operation)) if row else None
             if not row or not blob:
                 return  # the workspace was deleted for good
-            image = row["image"]
-            name, version = image.rsplit(":", 1)
             self._mark(operation, "Running", attempts=row["attempts"] + 1)
-            log = BuildLog(blob.path)
             try:
-                if row["attempts"]:
-                    log.line("The service was stopped during the build; building again.")
-                location = await self._build(operation, row["arm_id"], name, int(version), log)
+                with contextlib.closing(BuildLog(blob.path)) as log:
+                    location = await self._attempt(row, log)
             except (BuildStopped, asyncio.CancelledError):
-                log.line("The service is being stopped.")
-                raise
+                raise  # `start` takes it up
             except BuildError as error:
-                log.line(f"Image build failed: {error}")
                 self._finish(operation, str(error))
             except Exception as error:
-                _log.exception("the build of image %s failed unexpectedly", image)
-                log.line(f"Image build failed: {type(error).__name__}: {error}")
+                _log.exception("the build of image %s failed unexpectedly", row["image"])
                 self._finish(operation, f"internal error while building: {type(error).__name__}: {error}")
             else:
-                log.line(f"Image {location} built and pushed")
                 self._finish(operation, None, location)
-            finally:
-                log.close()
+
+    async def _attempt(self, row: sqlite3.Row, log: BuildLog) -> str:
+        """Build and push, with the end in the log; the image's location."""
+        if row["attempts"]:
+            log.line("The service was stopped during the build; building again.")
+        name, version = row["image"].rsplit(":", 1)
+        try:
+            location = await self._build(row["id"], row["arm_id"], name, int(version), log)
+        except (BuildStopped, asyncio.CancelledError):
+            log.line("The service is being stopped.")
+            raise
+        except BuildError as error:
+            log.line(f"Image build failed: {error}")
+            raise
+        except Exception as error:
+            log.line(f"Image build failed: {type(error).__name__}: {error}")
+            raise
+        log.line(f"Image {location} built and pushed")
+        return location
 
     async def _build(self, operation: str, arm_id: str, name: str, version: int, log: BuildLog) -> str:
         workspace = self._gate.find(arm_id, {})
@@ -114,17 +125,17 @@ class BuildQueue:
         request = self._uploads.request(workspace.key, name, version, operation, f"{login_server}/{name}:{version}")
         work = self._work / uuid.uuid4().hex  # an abandoned thread of an earlier attempt may still hold its own
         try:
-            dockerfile = await self._in_thread(image_build.build, self._engine, request, work, log)
+            dockerfile = await self._in_thread(image_build.build, request, work, log)
             self._keep_dockerfile(workspace.key, operation, dockerfile)
             username, password = self._credentials(registry)
-            await self._in_thread(image_build.push, self._engine, request.location, username, password, log)
+            await self._in_thread(image_build.push, request.location, username, password, log)
         finally:
             await self._discard(request)
         return request.location
 
     async def _discard(self, request: BuildRequest) -> None:
         try:
-            await self._in_thread(image_build.discard, self._engine, request.location)
+            await self._in_thread(image_build.discard, request.location)
         except Exception:
             _log.warning("cannot remove the image %s from the Docker engine", request.location, exc_info=True)
 
@@ -146,10 +157,15 @@ class BuildQueue:
         except KeyError as error:
             raise BuildError(f"the container registry {registry} has no admin credentials") from error
 
-    @staticmethod
-    async def _in_thread(function: Any, *arguments: Any) -> Any:
-        # Abandoned at a stop: the engine's stop has ended what the thread waits for.
-        return await anyio.to_thread.run_sync(lambda: function(*arguments), abandon_on_cancel=True)
+    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
+        engine = self._engine
+
+        def work() -> Any:
+            with engine.working():
+                return function(engine, *arguments)
+
+        # Abandoned at a stop: the engine's `end` ends what the thread waits for.
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
     def _keep_dockerfile(self, workspace: str, operation: str, text: str) -> None:
         file = self._blobs.draft(workspace)
