@@ -18,6 +18,9 @@ NAMESPACE = "aml-edge"
 _HIDDEN = {"env", "createOptions"}
 _SHOWN_CHARACTERS = 80
 
+# For the few settings without a default.
+_EXAMPLES = {"path": "scoring/model.pkl", "id": "edge-1", "route": "'FROM /messages/* INTO $upstream'"}
+
 Location = tuple[str | int, ...]
 
 
@@ -117,7 +120,7 @@ def _rule(detail: ErrorDetails, location: Location, model: type[BaseModel]) -> t
     setting = f"pulumi config set --path '{key(location)}'"
     match detail["type"]:
         case "missing":
-            return "must be set", f"{setting} <value>"
+            return "must be set", f"{setting} {_EXAMPLES.get(str(location[-1]), '<value>')}"
         case "string_type":
             return "must be text", "write the value in quotes in the stack file"
         case "literal_error":

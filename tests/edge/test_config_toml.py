@@ -70,6 +70,9 @@ def test_the_short_form_is_read_too() -> None:
     "text",
     [
         "no toml",
+        "[provisioning]\nsource = 'manual'\niothub_hostname = 'h'\ndevice_id = 'd'\nauthentication = { method = 'sas' }\n",
+        "[provisioning]\nsource = 'manual'\niothub_hostname = 'h'\ndevice_id = 'd'\n"
+        f"authentication = {{ method = 'sas', device_id_pk = {{ value = '{KEY}', uri = 'file:///k' }} }}\n",
         "",
         '[provisioning]\nsource = "dps"\n',
         '[provisioning]\nsource = "manual"\niothub_hostname = "h"\ndevice_id = "d"\n',

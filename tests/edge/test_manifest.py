@@ -174,6 +174,12 @@ def test_chunks_join_to_what_went_in(value: dict[str, Any]) -> None:
     assert json.loads("".join(pieces.values())) == value
 
 
+def test_the_order_of_keys_does_not_matter() -> None:
+    one, two = {"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"d": 2, "c": 1}, "a": 1}
+    assert create_options.render(one) == create_options.render(two) == {"createOptions": '{"a":1,"b":{"c":1,"d":2}}'}
+    assert render(env={"X": 1, "A": 2}) == render(env={"A": 2, "X": 1})
+
+
 @pytest.mark.parametrize(("characters", "count"), [(512, 1), (513, 2), (1024, 2), (1025, 3), (51200, 100)])
 def test_chunk_count_at_the_edges(characters: int, count: int) -> None:
     filler = "x" * (characters - len('{"a":""}'))

@@ -35,7 +35,9 @@ def test_only_the_models_path_must_be_set(load_with: Load) -> None:
 
 
 def test_the_models_path_must_be_set(root: Path) -> None:
-    with pytest.raises(SettingsError, match=r"1\. aml-edge:model\.path: must be set\n.*pulumi config set --path"):
+    with pytest.raises(
+        SettingsError, match=r"1\. aml-edge:model\.path: must be set\n.*set --path 'aml-edge:model\.path' scoring/model"
+    ):
         load({}, root=root)
 
 
