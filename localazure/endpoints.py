@@ -20,8 +20,8 @@ from localazure.instance import CLOUD_NAME, Instance
 
 
 def metadata_app(instance: Instance) -> Starlette:
-    """`GET /metadata/endpoints`: with api-version 2019-05-01 a list of clouds (what azureml-core's `cloud.py` reads), with
-    2022-09-01 and newer the one cloud (what azure-native reads), as management.azure.com answers them."""
+    """`GET /metadata/endpoints`, without a token: with api-version 2019-05-01 and 2020-06-01 a list of clouds (what azureml-core's
+    `cloud.py` reads), with 2022-09-01 the one cloud (what azure-native reads), as management.azure.com answers them."""
 
     async def endpoints(request: Request) -> JSONResponse:
         version = request.query_params.get("api-version")
@@ -30,7 +30,8 @@ def metadata_app(instance: Instance) -> Starlette:
                 "MissingApiVersionParameter",
                 "The api-version query parameter (?api-version=) is required for all requests.",
             )
-        clouds = {"2019-05-01": [cloud(instance)], "2022-09-01": cloud(instance)}
+        listed = [cloud(instance)]
+        clouds = {"2019-05-01": listed, "2020-06-01": listed, "2022-09-01": cloud(instance)}
         if version not in clouds:
             return _arm_error(
                 "InvalidApiVersionParameter",
