@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from datetime import datetime
+from pathlib import Path
 
 import docker
+import psutil
 import pytest
 
+from localazure import instance
 from localazure.edge import names
 from localazure.edge.send import send_readings
 from tests.edge_device.place import Place, module
@@ -166,10 +172,11 @@ def test_crashing_module_backs_off_and_a_stopped_one_stays_stopped(place: Place,
     assert state["lastDesiredStatus"]["code"] == 200
     assert state["modules"]["crash"]["exitCode"] == 3
     assert state["modules"]["off"]["runtimeStatus"] == "stopped"
-    assert "startedAt" not in state["modules"]["off"]
+    assert state["modules"]["off"]["lastStartTimeUtc"] == "0001-01-01T00:00:00Z"
+    ended = datetime.fromisoformat(state["modules"]["crash"]["lastExitTimeUtc"])
     state = place.wait_reported("crash", lambda state: state["modules"]["crash"]["restartCount"] == 1)
-    finished = place.container("crash", "crash").attrs["State"]["FinishedAt"]
-    assert state["modules"]["crash"]["lastRestartTimeUtc"] <= finished
+    waited = datetime.fromisoformat(state["modules"]["crash"]["lastRestartTimeUtc"]) - ended
+    assert waited.total_seconds() >= 10
     assert state["modules"]["once"]["restartCount"] == 0
 
     version = place.deploy("crash", place.manifest({"off": module(echo, status="running")}))
@@ -204,3 +211,42 @@ def test_removal_leaves_nothing(place: Place, echo: str) -> None:
     assert place.containers("gone") == []
     assert place.networks("gone") == []
     assert not place.folder("gone").exists()
+
+
+DAEMON = """
+import sys, time
+from pathlib import Path
+from localazure import instance
+from tests.edge_device.place import Place, module
+place = Place(instance.load_or_create(Path(sys.argv[1])))
+place.make_device("orphan")
+place.applied("orphan", place.deploy("orphan", place.manifest({"m": module(sys.argv[2], imagePullPolicy="never")})))
+print(place.devices._entries[place.folder("orphan")].process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_killed_daemon_leaves_no_device_and_the_next_one_takes_up_its_containers(
+    tmp_path: Path, images: dict[str, str]
+) -> None:
+    folder = tmp_path / "azure"
+    with subprocess.Popen(
+        [sys.executable, "-c", DAEMON, folder, images["one"]], stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        assert daemon.stdout
+        pid = int(daemon.stdout.readline())
+        daemon.kill()
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    place = Place(instance.load_or_create(folder))
+    try:
+        before = place.container("orphan", "m")
+        assert before.status == "exited"
+        version = place.service.get_module_twin("orphan", "$edgeAgent").properties.desired["$version"]
+        place.applied("orphan", version)
+        assert place.container("orphan", "m").id == before.id
+    finally:
+        place.close()
+    assert place.containers("orphan") == []

@@ -30,8 +30,7 @@ def with_socket(folder: Path, body: Callable[[httpx.AsyncClient], Awaitable[None
         server = WorkloadServer(folder / "m", "m", bundle, lambda: Signer("g1", KEY))
         await server.start()
         try:
-            path = Path(os.path.relpath(server.folder / "workload.sock"))
-            assert stat.S_IMODE(path.stat().st_mode) == 0o666
+            assert _mode(server.folder / "workload.sock") == 0o666
             # By way of the folder's descriptor, as the server binds: the path may be too long for an address.
             descriptor = os.open(server.folder, os.O_RDONLY)
             transport = httpx.AsyncHTTPTransport(uds=f"/proc/self/fd/{descriptor}/workload.sock")
@@ -42,6 +41,10 @@ def with_socket(folder: Path, body: Callable[[httpx.AsyncClient], Awaitable[None
             await server.stop()
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_signs_for_its_own_module_only(tmp_path: Path) -> None:
@@ -57,7 +60,8 @@ def test_signs_for_its_own_module_only(tmp_path: Path) -> None:
         assert await sign("/modules/m/genid/g1/sign") == 400
         assert await sign("/modules/m/genid/g1/sign?api-version=1", {**ORDER, "algo": "MD5"}) == 400
         assert await sign("/modules/m/genid/g1/sign?api-version=1", {**ORDER, "keyId": "secondary"}) == 400
-        for bad in ({}, [], "x", {**ORDER, "data": "%%"}, {**ORDER, "data": 7}):
+        wrong: list[object] = [{}, [], "x", {**ORDER, "data": "%%"}, {**ORDER, "data": 7}]
+        for bad in wrong:
             assert await sign("/modules/m/genid/g1/sign?api-version=1", bad) == 422
         trust = await client.get("/trust-bundle?api-version=1")
         assert trust.json() == {"certificate": "PEM"}
