@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.edge import fingerprint
@@ -141,6 +141,7 @@ def test_hash_file_is_sha256sum_for_unix_text_and_binaries(tree: Path) -> None:
         assert hash_file(tree / name) == hashlib.sha256((tree / name).read_bytes()).hexdigest()
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(content=st.lists(st.sampled_from([b"\r", b"\n", b"x"]), max_size=30).map(b"".join), block=st.integers(1, 5))
 def test_line_ends_across_blocks(tmp_path_factory: pytest.TempPathFactory, content: bytes, block: int) -> None:
     path = tmp_path_factory.mktemp("f") / "text"

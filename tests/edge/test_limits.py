@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.edge.limits import depth, excesses, twin_size
 
-plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-keys = st.text().filter(lambda key: key not in ("$metadata", "$version"))
-objects: st.SearchStrategy[dict[str, Any]] = st.dictionaries(
-    keys, st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10)
+text = st.text(max_size=10)
+plain = st.none() | st.booleans() | st.integers() | st.floats() | text
+keys = text.filter(lambda key: key not in ("$metadata", "$version"))
+nested = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=6
 )
+objects: st.SearchStrategy[dict[str, Any]] = st.dictionaries(keys, nested, max_size=4)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,7 @@ def test_sizes(value: Any, size: int) -> None:
     assert twin_size(value) == size
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(objects, objects)
 def test_the_size_of_two_disjoint_objects_adds_up(one: dict[str, Any], two: dict[str, Any]) -> None:
     both = {f"1{key}": value for key, value in one.items()} | {f"2{key}": value for key, value in two.items()}

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.edge import create_options, manifest
@@ -165,6 +165,7 @@ def test_merging_leaves_the_defaults_alone() -> None:
     assert json.dumps(create_options.HARDENED) == before
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(st.dictionaries(st.text(max_size=20), json_values, max_size=8))
 def test_chunks_join_to_what_went_in(value: dict[str, Any]) -> None:
     pieces = create_options.render(value)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -455,6 +455,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(json_values)
 def test_nothing_makes_it_raise(document: Any) -> None:
     for violation in validate(document):
