@@ -122,8 +122,8 @@ class Engine:
     async def _change(self, kind: ResourceType, call: Call, old: Resource, inputs: Json) -> Answer:
         new = old.copy()
         new.inputs = inputs
-        admission.check_immutable(kind, old.name, call.target.group, new.inputs, old.inputs)
         kind.check(self.context, new, old)
+        admission.check_immutable(kind, old.name, call.target.group, new.inputs, old.inputs)
         return await self._apply(kind, call, new, kind.update, 200, lambda: None)
 
     async def _apply(
