@@ -8,6 +8,7 @@ reach each other.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -19,7 +20,7 @@ from urllib.parse import parse_qsl
 
 from localazure.hub import access
 from localazure.hub.errors import HubError
-from localazure.hub.hub import Hub
+from localazure.hub.hub import Hub, Invocation
 from localazure.hub.identities import Key
 from localazure.hub.messages import MAX_BYTES
 from localazure.hub.methods import Methods
@@ -67,6 +68,7 @@ class Front:
         self._timers: dict[Session, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: Counter[Session] = Counter()
+        self._subscribed = asyncio.Event()
         self.server: MqttServer | None = None
         """Set by the service once it exists."""
 
@@ -115,7 +117,9 @@ class Front:
         log.info("%s: %s connected", hub.name, key.path)
 
     async def on_subscribed(self, session: Session, filters: Mapping[str, int]) -> None:
-        """A hub sends nothing on a subscription: clients ask for the twin."""
+        """A hub sends nothing on a subscription: clients ask for the twin. A direct method may be waiting for it, though."""
+        self._subscribed.set()
+        self._subscribed = asyncio.Event()
 
     async def on_disconnected(self, session: Session) -> None:
         timer = self._timers.pop(session, None)
@@ -215,8 +219,12 @@ class Front:
             if not key.module_id or client.key == key:
                 session.close(reason)
 
-    async def invoke(self, hub: Hub, key: Key, name: str, payload: Any, seconds: float) -> tuple[int, Any]:
-        return await self._methods.invoke(self._session(hub, key), name, payload, seconds)
+    async def invoke(self, hub: Hub, key: Key, call: Invocation) -> tuple[int, Any]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(call.connect_seconds):
+                while not self._methods.can_call(self._session(hub, key), call):
+                    await self._subscribed.wait()
+        return await self._methods.invoke(self._session(hub, key), call)
 
     def _session(self, hub: Hub, key: Key) -> Session | None:
         return self.server.session(Client(hub.name, key, 0)) if self.server else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from localazure.hub import deployments, etags
@@ -15,6 +16,16 @@ from localazure.hub.twins import DesiredChange, Twins
 from localazure.store import Store
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A direct method: how long to wait for the client to be there, and for its answer."""
+
+    name: str
+    payload: Any
+    connect_seconds: float
+    response_seconds: float
 
 
 class Connections(Protocol):
@@ -30,7 +41,7 @@ class Connections(Protocol):
         """Close the client's connection; for a device those of its modules too."""
         ...
 
-    async def invoke(self, hub: Hub, key: Key, name: str, payload: Any, seconds: float) -> tuple[int, Any]:
+    async def invoke(self, hub: Hub, key: Key, call: Invocation) -> tuple[int, Any]:
         """A direct method: (status, payload). Raises HubError."""
         ...
 
@@ -183,9 +194,9 @@ class Hub:
         devices = self.identities.devices(-1)
         return [(one["deviceId"], next(iter(keys(one)), None)) for one in devices if one["capabilities"]["iotEdge"]]
 
-    async def invoke(self, key: Key, name: str, payload: Any, seconds: float) -> tuple[int, Any]:
+    async def invoke(self, key: Key, call: Invocation) -> tuple[int, Any]:
         self.identities.get(key)
-        return await self._connections.invoke(self, key, name, payload, seconds)
+        return await self._connections.invoke(self, key, call)
 
     def _with_state(self, key: Key, identity: Json) -> Json:
         state = "Connected" if self._connections.connected(self, key) else "Disconnected"

@@ -7,6 +7,8 @@ Contract: the service's OpenAPI document 2021-04-12 and what azure-iot-hub 2.7.0
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -19,10 +21,12 @@ from starlette.routing import Route
 from localazure.hub import events, scope
 from localazure.hub.access import Caller, caller
 from localazure.hub.errors import HubError, invalid, not_implemented
-from localazure.hub.hub import Hub
+from localazure.hub.hub import Hub, Invocation
 from localazure.hub.identities import Key
 from localazure.hub.strict_json import parse_json
 from localazure.identity import Tokens
+
+log = logging.getLogger("localazure.hub")
 
 MAX_BODY = 512 * 1024
 API_VERSIONS = {
@@ -130,12 +134,15 @@ async def write_twin(call: Call) -> Response:
 async def invoke_method(call: Call) -> Response:
     call.who.need("ServiceConnect")
     body = await call.body()
-    name, seconds = body.get("methodName"), body.get("responseTimeoutInSeconds") or 30
-    if not isinstance(name, str) or not name or set(name) & set("/+#?"):
+    name = body.get("methodName")
+    if not isinstance(name, str) or not name or set(name) & set("/+#?\0"):
         raise invalid("methodName is missing, empty or holds one of /+#?")
-    if not isinstance(seconds, int) or not 5 <= seconds <= 300:
-        raise invalid("responseTimeoutInSeconds is not in 5..300")
-    status, payload = await call.hub.invoke(call.key, name, body.get("payload"), seconds)
+    response, connect = body.get("responseTimeoutInSeconds"), body.get("connectTimeoutInSeconds")
+    response = 30 if response is None else response
+    connect = connect or 0
+    if not (isinstance(response, int) and 5 <= response <= 300 and isinstance(connect, int) and 0 <= connect <= 300):
+        raise invalid("responseTimeoutInSeconds is not in 5..300, or connectTimeoutInSeconds not in 0..300")
+    status, payload = await call.hub.invoke(call.key, Invocation(name, body.get("payload"), connect, response))
     return JSONResponse({"status": status, "payload": payload})
 
 
@@ -271,6 +278,10 @@ def app(hub: Hub, tokens: Tokens, stopping: asyncio.Event) -> Starlette:
                 return await handler(Call(hub, request, who, stopping))
             except HubError as error:
                 return error.response()
+            except sqlite3.Error as error:
+                log.exception("%s %s on %s failed", request.method, request.scope["path"], hub.name)
+                text = f"the database of the local Azure failed ({error}): nothing was changed; see daemon.log"
+                return HubError("ServerError", text).response()
             except ClientDisconnect:
                 return Response(status_code=400)  # nobody reads it
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -80,9 +81,7 @@ class Live:
         )
 
 
-def certs_context(instance: Instance) -> Any:
-    import ssl
-
+def certs_context(instance: Instance) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(instance.ca))
 
 
@@ -127,7 +126,7 @@ def live(folder: Path, hub: str = "test-hub") -> Iterator[Live]:
         assert not thread.is_alive()
 
 
-def until(condition: Callable[[], Any], seconds: float = 8) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
     """The first true value of `condition`; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

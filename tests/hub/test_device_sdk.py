@@ -7,6 +7,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -125,16 +126,16 @@ def test_the_stream_waits_for_messages(azure: Live) -> None:
     with azure.http() as http, client(azure, "later") as device:
         start = _last(http)
         began = time.monotonic()
-        with http.stream("GET", "/messages/events", params={"since": start, "timeout": 8}) as stream:
+        with http.stream("GET", "/messages/events", params={"since": start, "timeout": 30}) as stream:
             lines = stream.iter_lines()
             device.send_message("1")
             assert json.loads(next(lines))["bodyJson"] == 1
             device.send_message("2")
             assert json.loads(next(lines))["bodyJson"] == 2
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25
         began = time.monotonic()
         assert http.get("/messages/events", params={"since": start + 1000, "timeout": 0.5}).text == ""
-        assert 0.4 < time.monotonic() - began < 3
+        assert 0.4 < time.monotonic() - began < 8
 
 
 def test_direct_method(azure: Live) -> None:
@@ -144,6 +145,10 @@ def test_direct_method(azure: Live) -> None:
     with pytest.raises(HttpOperationError) as offline:
         registry.invoke_device_method("callee", method)
     assert offline.value.response.headers["iothub-errorcode"] == "DeviceNotOnline"
+    patient = CloudToDeviceMethod(
+        method_name="ping", payload="early", response_timeout_in_seconds=5, connect_timeout_in_seconds=10
+    )
+    early = ThreadPoolExecutor(1).submit(lambda: azure.registry().invoke_device_method("callee", patient))
     with client(azure, "callee") as device:
 
         def answer(request: Any) -> None:
@@ -155,6 +160,11 @@ def test_direct_method(azure: Live) -> None:
         device.on_method_request_received = answer
         result = registry.invoke_device_method("callee", method)
         assert (result.status, result.payload) == (201, {"pong": {"a": 1}})
+        assert early.result(10).payload == {"pong": "early"}
+        silent = CloudToDeviceMethod(method_name="silence", payload=None, response_timeout_in_seconds=5)
+        with pytest.raises(HttpOperationError) as late:
+            registry.invoke_device_method("callee", silent)
+        assert late.value.response.headers["iothub-errorcode"] == "GatewayTimeout"
 
 
 def test_wrong_credentials(azure: Live) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +23,7 @@ from localazure.hub.sas import make
 from localazure.instance import HUB_PORTS, MQTT_PORT, Instance, InstanceError, load_or_create
 from localazure.mqtt.packets import Puback, Publish
 from localazure.store import Store
-from tests.hub.live import VERSION, certs_context, live
+from tests.hub.live import VERSION, Live, certs_context, live
 from tests.hub.manifest import manifest
 from tests.mqtt.client import Client
 
@@ -219,3 +220,43 @@ def test_a_deleted_hub_lets_go_of_its_streams(tmp_path: Path) -> None:
             azure.run(lambda: azure.service.delete(azure.hub))
             assert list(stream.iter_lines()) == []
         assert time.monotonic() - began < 10
+
+
+def test_a_full_disk_is_an_error_and_no_more(tmp_path: Path) -> None:
+    with live(tmp_path) as azure, azure.http() as http:
+        store = azure.service._store
+        device = http.put("/devices/d", json={"deviceId": "d"}).json()
+        fields = {
+            "username": f"{azure.host}/d/?api-version=2019-10-01",
+            "password": make(
+                f"{azure.host}/devices/d", device["authentication"]["symmetricKey"]["primaryKey"]
+            ).encode(),
+        }
+        pages = azure.call(lambda: store.all("PRAGMA page_count"))[0][0]
+        azure.call(lambda: store.execute(f"PRAGMA max_page_count = {pages}"))
+        big = {"tags": {f"k{number}": "x" * 3000 for number in range(2)}, "properties": {"desired": {"a": "x" * 4000}}}
+        answers = [http.put(f"/devices/n{number}", json={"deviceId": f"n{number}"}) for number in range(20)]
+        assert answers[-1].status_code == 500
+        assert answers[-1].headers["iothub-errorcode"] == "ServerError"
+        assert http.patch("/twins/d", json=big).status_code == 500
+        assert asyncio.run(_publish(azure, fields, b"x" * 20_000)) is False
+        azure.call(lambda: store.execute("PRAGMA max_page_count = 1000000"))
+        twin = http.get("/twins/d").json()
+        assert (twin["tags"], twin["properties"]["desired"]["$version"]) == ({}, 1)
+        assert len(http.get("/devices").json()) == 1 + sum(answer.status_code == 200 for answer in answers)
+        assert http.patch("/twins/d", json=big).status_code == 200
+        assert asyncio.run(_publish(azure, fields, b"x" * 20_000)) is True
+        assert len(http.get("/messages/events", params={"timeout": 0}).text.splitlines()) == 1
+
+
+async def _publish(azure: Live, fields: dict[str, Any], payload: bytes) -> bool:
+    """Whether the message was acknowledged; if not, the hub has closed the connection."""
+    raw = Client(*await asyncio.open_connection(azure.instance.address, MQTT_PORT, ssl=certs_context(azure.instance)))
+    try:
+        await raw.connect("d", **fields)
+        await raw.send(Publish("devices/d/messages/events/", payload, 1, 1))
+        return await raw.receive() == Puback(1)
+    except (EOFError, OSError):
+        return False
+    finally:
+        raw.writer.close()

@@ -7,7 +7,7 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localazure.hub import twin_rules as rules
@@ -30,6 +30,7 @@ def no_nulls(value: Any) -> bool:
     return value is not None and (not isinstance(value, dict) or all(map(no_nulls, value.values())))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(documents, documents)
 def test_merge_and_replacement(current: dict[str, Any], new: dict[str, Any]) -> None:
     current, new = rules.merge({}, current), rules.merge({}, new)
@@ -41,6 +42,7 @@ def test_merge_and_replacement(current: dict[str, Any], new: dict[str, Any]) -> 
     assert rules.merge(once, new) == once
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(documents, documents)
 def test_metadata_covers_the_content(first: dict[str, Any], second: dict[str, Any]) -> None:
     content, metadata = rules.merge({}, first), rules.stamp({}, first, "t1", 2)
@@ -76,6 +78,7 @@ def test_properties(bag: str, system: dict[str, str], properties: dict[str, str]
     assert parse_properties(bag) == (system, properties)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=60))
 def test_sas_parser_raises_one_error(text: str) -> None:
     for token in (text, f"SharedAccessSignature {text}", f"SharedAccessSignature sr={text}&sig={text}&se={text}"):
@@ -103,6 +106,7 @@ def test_sas() -> None:
     assert key not in repr(token)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=80))
 def test_json_raises_one_error(data: bytes) -> None:
     with contextlib.suppress(HubError):

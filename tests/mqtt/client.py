@@ -22,7 +22,7 @@ class Client:
         await self.writer.drain()
 
     async def receive(self) -> Packet:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while not self._packets:
                 data = await self.reader.read(65536)
                 if not data:

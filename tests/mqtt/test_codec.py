@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localazure.mqtt.decoding import Decoder, decode
@@ -70,6 +70,7 @@ packets: st.SearchStrategy[Packet] = st.one_of(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.lists(packets, max_size=5), st.integers(1, 50))
 def test_round_trip_in_portions_of_any_size(sent: list[Packet], portion: int) -> None:
     data = b"".join(map(encode, sent))
@@ -78,11 +79,13 @@ def test_round_trip_in_portions_of_any_size(sent: list[Packet], portion: int) ->
     assert got == sent
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=300))
 def test_noise_is_a_packet_or_malformed(data: bytes) -> None:
     _decodes_or_is_malformed(data)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(packets, st.data())
 def test_damaged_packets_are_a_packet_or_malformed(packet: Packet, data: st.DataObject) -> None:
     damaged = bytearray(encode(packet))
@@ -91,6 +94,7 @@ def test_damaged_packets_are_a_packet_or_malformed(packet: Packet, data: st.Data
     _decodes_or_is_malformed(bytes(damaged))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 255), st.binary(max_size=100))
 def test_any_body_is_a_packet_or_malformed(first: int, body: bytes) -> None:
     try:
@@ -207,6 +211,7 @@ def test_matches(name: str, topic: str, taken: bool) -> None:
     assert matches(name, topic) is taken
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=20))
 def test_topic_checks_raise_value_error_only(value: str) -> None:
     for check in (check_topic, check_filter):
