@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import pytest
-from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 
 from localazure import certs, instance
 from localazure.endpoints import identity_app, metadata_app
@@ -28,14 +29,14 @@ from tests.provider.arm_double import ArmDouble
 CONFIG = "azure-native:config:"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Instance:
     made = instance.load_or_create(tmp_path_factory.mktemp("azure"))
     certs.ensure(made)
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running_double(azure: Instance) -> Iterator[ArmDouble]:
     tokens = Tokens(azure)
     double = ArmDouble(azure, tokens)
@@ -68,12 +69,14 @@ def arm(running_double: ArmDouble) -> ArmDouble:
     return running_double
 
 
-@pytest.fixture
-def environment(azure: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in variables(azure).items():
-        monkeypatch.setenv(name, value)
-    for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # nobody is there: whoever asks a proxy fails
+@pytest.fixture(scope="package")
+def environment(azure: Instance) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables(azure).items():
+            patch.setenv(name, value)
+        for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            patch.setenv(proxy, "http://127.0.0.1:9")  # nobody is there: whoever asks a proxy fails
+        yield
 
 
 @dataclass
@@ -171,8 +174,8 @@ class Plugin:
         return from_struct(getattr(answer, "return"))
 
 
-@pytest.fixture
-def unconfigured(azure: Instance, environment: None) -> Iterator[Plugin]:
+@contextlib.contextmanager
+def _plugin(azure: Instance) -> Iterator[Plugin]:
     provider = Provider(Engine())
     server, port = serve(provider)
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
@@ -181,15 +184,27 @@ def unconfigured(azure: Instance, environment: None) -> Iterator[Plugin]:
 
 
 @pytest.fixture
-def plugin(unconfigured: Plugin, arm: ArmDouble) -> Plugin:
-    unconfigured.configure(location="westeurope")
-    return unconfigured
+def unconfigured(azure: Instance, environment: None) -> Iterator[Plugin]:
+    """A plugin of the test's own."""
+    with _plugin(azure) as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def configured(azure: Instance, environment: None, running_double: ArmDouble) -> Iterator[Plugin]:
+    with _plugin(azure) as made:
+        made.configure(location="westeurope")
+        yield made
+
+
+@pytest.fixture
+def plugin(configured: Plugin, arm: ArmDouble) -> Plugin:
+    """The plugin that most tests share: they leave nothing in it but tokens. ARM is empty again for each."""
+    return configured
 
 
 def init_failed(error: grpc.RpcError) -> provider_pb2.ErrorResourceInitFailed | None:
     """The engine's reading of a failed operation: None when the resource does not belong into the state."""
-    from pulumi.runtime.proto import status_pb2
-
     for name, value in error.trailing_metadata():
         if name == "grpc-status-details-bin":
             status = status_pb2.Status.FromString(value)

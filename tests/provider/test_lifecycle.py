@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import grpc  # type: ignore[import-untyped]
 import pytest
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 
 from tests.provider.arm_double import ArmDouble, Recorded, Scripted
 from tests.provider.conftest import Plugin, init_failed
@@ -168,11 +169,11 @@ def test_custom_timeouts_end_the_wait(plugin: Plugin, arm: ArmDouble) -> None:
     assert init_failed(caught.value)
 
 
-def test_cancel_ends_the_wait(plugin: Plugin, arm: ArmDouble) -> None:
-    from google.protobuf import empty_pb2  # type: ignore[import-untyped]
-
+def test_cancel_ends_the_wait(unconfigured: Plugin, arm: ArmDouble) -> None:
+    plugin = unconfigured
+    plugin.configure()
     arm.style, arm.hanging = "location", True
-    timer = threading.Timer(1, lambda: plugin.stub.Cancel(empty_pb2.Empty()))
+    timer = threading.Timer(0.5, lambda: plugin.stub.Cancel(empty_pb2.Empty()))
     timer.start()
     with pytest.raises(grpc.RpcError) as caught:
         plugin.create(REGISTRY, INPUTS)

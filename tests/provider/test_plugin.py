@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -16,6 +18,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from localazure.instance import Instance
+from localazure.provider.engine import Engine
 from localazure.provider.launcher import write_launcher
 from tests.provider.arm_double import ArmDouble
 from tests.provider.conftest import Plugin
@@ -157,3 +160,15 @@ def test_configuration_wins_over_the_environment(
     unconfigured.configure(metadataHost=azure.arm_url, subscriptionId="11111111-0000-0000-0000-000000000000")
     unconfigured.check("azure-native:containerregistry:Registry", {"resourceGroupName": "rg", "sku": {"name": "B"}})
     assert arm.requests[0].path.startswith("/subscriptions/11111111-0000-0000-0000-000000000000/")
+
+
+def test_an_engine_that_is_gone_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed engine cannot end its plugins, and an orphan must not hold a credential for ever."""
+    monkeypatch.setattr("localazure.provider.engine._ALIVE_EVERY_SECONDS", 0.05)
+    gone = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        watched = Engine()
+        watched.attach(f"127.0.0.1:{listener.getsockname()[1]}")
+        watched.watch(gone.set)
+        assert not gone.wait(0.5)
+    assert gone.wait(10)
