@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from components.edge.fingerprint import tree_files
 from components.services.errors import NotFoundError, ServiceError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -105,7 +106,9 @@ def _stage(source: Path | bytes, target: Path) -> None:
         target.write_bytes(source)
         return
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        for relative in tree_files(source):  # exactly what was hashed
+            (target / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / relative, target / relative, follow_symlinks=False)
         return
     try:
         os.link(source.resolve(), target)
