@@ -13,7 +13,7 @@ from typing import Any
 
 from localazure.edge import reported
 from localazure.edge.config import DeviceConfig
-from localazure.edge.containers import Containers
+from localazure.edge.containers import ContainerError, Containers
 from localazure.edge.deployment import FAILED, OK, UNKNOWN, Deployment, DeploymentError, parse
 from localazure.edge.executor import Executor
 from localazure.edge.memory import Memory
@@ -70,6 +70,9 @@ class Agent:
             self._wanted.clear()
             try:
                 pause = await self._look()
+            except ContainerError as error:
+                log.warning("Docker does not do its part, trying again: %s", error)
+                pause = 5.0
             except Exception:
                 log.exception("reconciling failed, trying again")
                 pause = 5.0

@@ -12,6 +12,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import tomlkit
 from cryptography import x509
@@ -25,6 +26,7 @@ log = logging.getLogger("localazure.edge.supervisor")
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GOOD_SECONDS = 1.0, 60.0, 60.0
 _STOP_SECONDS = 30
+_LOG_BYTES = 5_000_000
 
 
 @dataclass
@@ -153,7 +155,7 @@ class DeviceSupervisor:
 
     async def _launch(self, entry: _Entry, host_name: str, device_id: str, primary_key: str) -> None:
         config = await asyncio.to_thread(self._prepare, entry.folder, host_name, device_id, primary_key)
-        output = (entry.folder / "device.log").open("ab")
+        output = await asyncio.to_thread(_open_log, entry.folder / "device.log")
         with output:
             entry.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "localazure.edge", str(config), "--parent", str(os.getpid()),
@@ -228,6 +230,13 @@ class DeviceSupervisor:
         }
         document["localazure"] = {"network": net, "gateway": gateway}
         return tomlkit.dumps(document)
+
+
+def _open_log(path: Path) -> BinaryIO:
+    """For appending; what has grown large is put aside as `device.log.1`."""
+    if path.exists() and path.stat().st_size > _LOG_BYTES:
+        path.replace(path.with_name(path.name + ".1"))
+    return path.open("ab")
 
 
 def _clear(folder: Path) -> None:
