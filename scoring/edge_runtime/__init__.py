@@ -1,8 +1,8 @@
 """The edge module runtime: what runs as the first process of a scoring container, started as `python /var/azureml-app/edge_runtime`.
 
 It starts azureml-inference-server-http for the application root, waits until it is healthy and serves HTTP on port 5001. Where IoT Edge's
-environment is present it also carries messages: module input -> POST 127.0.0.1:5001/score -> module output. Needs paho-mqtt 2 and the
-inference server; everything else is the standard library. The user's script is untouched and knows nothing of all this.
+environment is present it also carries messages: module input -> POST 127.0.0.1:5001/score -> module output. Needs Python 3.9 or newer, the
+inference server and, for IoT Edge, paho-mqtt 2. The user's script is untouched and knows nothing of all this.
 
 Promises
     - At least once: a message is acknowledged to the edge hub only after the edge hub has acknowledged the score made from it.

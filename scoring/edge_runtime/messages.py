@@ -6,9 +6,13 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .settings import EdgeIdentity, Settings
-from .topics import MAX_TOPIC_BYTES, Properties, output_topic
+from .topics import MAX_TOPIC_BYTES, output_topic
+
+if TYPE_CHECKING:
+    from .topics import Properties
 
 MAX_OUTPUT_BYTES = 256 * 1024  # IoT Hub's limit for a message with its properties
 _MAX_HEADER = 100  # the inference server answers 431 to longer ids

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as mqtt  # type: ignore[import-untyped, unused-ignore]
 
@@ -33,8 +33,12 @@ _HANDSHAKE_SECONDS = 15.0
 _ACK_SECONDS = 60.0  # an edge hub that took no score for so long is not working, though its connection stands
 _CLOSE_SECONDS = 1.0
 
-Carry = Callable[[str, bytes], Output | None]
-"""Topic and body of a message to its output, or None for a message that is only acknowledged. An exception ends the session."""
+if TYPE_CHECKING:
+    Carry = Callable[[str, bytes], Output | None]
+    """Topic and body of a message to its output, or None for one that is only acknowledged. An exception ends the session."""
+
+if not hasattr(mqtt, "CallbackAPIVersion"):
+    raise ImportError("the edge module runtime needs paho-mqtt 2 or newer; this environment has an older one")
 
 
 class SessionError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import signal
 import sys
@@ -9,7 +10,6 @@ import threading
 import time
 from collections.abc import Mapping
 
-from .bridge import Bridge
 from .scorer import Scorer
 from .server import ScoringServer
 from .settings import EdgeIdentity, Settings, SettingsError
@@ -29,7 +29,9 @@ def main(environment: Mapping[str, str]) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         settings, identity = Settings.read(environment), EdgeIdentity.read(environment)
-    except SettingsError as error:
+        if identity:  # without IoT Edge there need be no MQTT client
+            importlib.import_module(f"{__package__}.bridge")
+    except (SettingsError, ImportError) as error:
         log.error("cannot start: %s", error)
         return MISCONFIGURED
     server = ScoringServer(settings, environment, as_module=identity is not None)
@@ -61,8 +63,11 @@ def _until_healthy(server: ScoringServer, settings: Settings, stop: threading.Ev
 def _serve(server: ScoringServer, settings: Settings, identity: EdgeIdentity | None, stop: threading.Event) -> int:
     if identity is None:
         log.info("not an IoT Edge module: serving HTTP only")
-    bridge = Bridge(settings, identity, Scorer(settings.run, settings.score)) if identity else None
-    if bridge:
+    bridge = None
+    if identity:
+        from .bridge import Bridge
+
+        bridge = Bridge(settings, identity, Scorer(settings.run, settings.score))
         bridge.start()
     drain = 0.0
     try:

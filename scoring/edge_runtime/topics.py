@@ -6,13 +6,16 @@ topic and the encoding are those of azure-iot-device's `mqtt_topic_iothub.py`. I
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from .settings import EdgeIdentity
 
-Properties = Mapping[str, str | None]
-"""System properties begin with `$.`; None is a property without a value."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Properties = Mapping[str, str | None]
+    """System properties begin with `$.`; None is a property without a value."""
 
 MAX_TOPIC_BYTES = 65535
 

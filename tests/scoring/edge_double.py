@@ -54,6 +54,7 @@ class Sent:
     topic: str
     body: bytes
     transmitted: list[float] = field(default_factory=list)
+    """When it was handed to a session; in a flood it then waits for a place in the window."""
     acknowledged: float | None = None
 
 

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -332,6 +334,31 @@ def test_edge_identity() -> None:
     assert EdgeIdentity.read({"IOTEDGE_DEVICEID": "edge-1"}) is None
     with pytest.raises(SettingsError, match=r"IOTEDGE_DEVICEID is not set.*IOTEDGE_GATEWAYHOSTNAME is not set.*x509"):
         EdgeIdentity.read({"IOTEDGE_WORKLOADURI": "unix:///w", "IOTEDGE_AUTHSCHEME": "x509"})
+
+
+def test_an_old_mqtt_client_is_refused_in_words(tmp_path: Path) -> None:
+    """This environment holds the paho-mqtt 1 that azure-iot-device pins: the very mistake to be made in a conda file."""
+    (tmp_path / "score.py").touch()
+    names = (
+        "IOTHUBHOSTNAME",
+        "DEVICEID",
+        "MODULEID",
+        "MODULEGENERATIONID",
+        "GATEWAYHOSTNAME",
+        "APIVERSION",
+        "WORKLOADURI",
+    )
+    environment = {f"IOTEDGE_{name}": "x" for name in names}
+    run = subprocess.run(
+        [sys.executable, str(SCORING / "edge_runtime")],
+        env={**environment, "AML_APP_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert run.returncode == 2
+    assert "cannot start: the edge module runtime needs paho-mqtt 2 or newer" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_the_server_s_environment(tmp_path: Path) -> None:
