@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,10 +30,10 @@ class Credential:
 
 
 @pytest.fixture
-def settings(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+def settings(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Keyword arguments of every management client."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cloud.instance.ca))
-    yield {
+    return {
         "credential": Credential(cloud),
         "subscription_id": cloud.instance.subscription_id,
         "base_url": cloud.instance.arm_url,

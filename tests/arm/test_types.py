@@ -187,7 +187,7 @@ def test_registry_skus(cloud: Cloud) -> None:
     refuse(cloud, REGISTRY, "acr12345", {"properties": {}}, "InvalidParameter")
     refuse(cloud, REGISTRY, "acr12345", {"sku": {"name": "Classic"}}, "InvalidParameter")
     for change in (
-        {"zoneRedundancy": "Enabled"},
+        {"publicNetworkAccess": "Disabled"},
         {"networkRuleSet": {"defaultAction": "Deny"}},
         {"dataEndpointEnabled": True},
     ):

@@ -112,7 +112,6 @@ class Registry(ResourceType):
             for name, off in (
                 ("dataEndpointEnabled", False),
                 ("publicNetworkAccess", "Enabled"),
-                ("zoneRedundancy", "Disabled"),
             )
             if new.properties.get(name, off) != off
         ]

@@ -58,6 +58,7 @@ class Component(ResourceType):
                 "publicNetworkAccessForIngestion": "Enabled",
                 "publicNetworkAccessForQuery": "Enabled",
                 "SamplingPercentage": None,
+                "DisableIpMasking": False,
                 "Ver": "v2",
             },
         }

@@ -4,6 +4,7 @@ name for 14 days and come back when they are put again (learn.microsoft.com/azur
 from __future__ import annotations
 
 import base64
+import datetime
 import secrets
 import uuid
 from types import MappingProxyType
@@ -72,15 +73,20 @@ class LogWorkspace(ResourceType):
                 "sku": {"name": "PerGB2018"},
                 "retentionInDays": 30,
                 "features": {"legacy": 0, "searchVersion": 1, "enableLogAccessUsingOnlyResourcePermissions": True},
-                "workspaceCapping": {"dailyQuotaGb": -1.0},
+                "workspaceCapping": {"dailyQuotaGb": -1.0, "dataIngestionStatus": "RespectQuota"},
                 "publicNetworkAccessForIngestion": "Enabled",
                 "publicNetworkAccessForQuery": "Enabled",
             }
         }
 
     def derived(self, context: Context, resource: Resource) -> Json:
-        updated = {"sku": {"lastSkuUpdate": resource.state["properties"]["createdDate"]}}
-        return {"properties": updated}
+        tomorrow = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)
+        return {
+            "properties": {
+                "sku": {"lastSkuUpdate": resource.state["properties"]["createdDate"]},
+                "workspaceCapping": {"quotaNextResetTime": f"{tomorrow}T00:00:00Z"},
+            }
+        }
 
     def born(self, context: Context, resource: Resource) -> None:
         now = operations.now()

@@ -24,6 +24,20 @@ def _key() -> str:
     return base64.b64encode(secrets.token_bytes(64)).decode()
 
 
+def _endpoints(base: str, resource: Resource) -> Json:
+    """A URL a service, and once more for each route that `routingPreference` publishes."""
+    services = _SERVICES[resource.inputs["kind"]]
+    routing = resource.properties.get("routingPreference", {})
+    result: Json = {service: f"{base}/{service}/" for service in services}
+    for asked, route, offered in (
+        ("publishMicrosoftEndpoints", "microsoftEndpoints", services),
+        ("publishInternetEndpoints", "internetEndpoints", [one for one in services if one not in ("queue", "table")]),
+    ):
+        if routing.get(asked):
+            result[route] = {service: f"{base}-{asked[7:-9].lower()}routing/{service}/" for service in offered}
+    return result
+
+
 class StorageAccount(ResourceType):
     type = "Microsoft.Storage/storageAccounts"
     name = NameRule(
@@ -102,7 +116,7 @@ class StorageAccount(ResourceType):
         service = {"keyType": "Account", "enabled": True, "lastEnabledTime": created}
         base = f"{context.instance.arm_url}/storage/{resource.name}"  # never a name that real Azure would answer to
         properties: Json = {
-            "primaryEndpoints": {service: f"{base}/{service}/" for service in _SERVICES[resource.inputs["kind"]]},
+            "primaryEndpoints": _endpoints(base, resource),
             "primaryLocation": resource.location,
             "statusOfPrimary": "available",
             "encryption": {"services": {"file": service, "blob": service}},
