@@ -150,10 +150,7 @@ class Daemon:
             "startedAt": self._started_at,
             "failures": self._failures,
             "registries": self._registries.describe(),
-            "hubs": [
-                {"name": row["name"], "hostName": self._hubs.host_name(row["name"])}
-                for row in self._store.all("SELECT name FROM hub_hubs ORDER BY name")
-            ],
+            "hubs": [{"name": name, "hostName": self._hubs.host_name(name)} for name in sorted(self._hubs.names())],
             "devices": [{"name": device, "hub": host} for host, device in sorted(self._edge_devices)],
         }
 
