@@ -46,6 +46,7 @@ def test_what_has_another_shape_as_an_output_is_unknown(plugin: Plugin) -> None:
     assert outputs["identity"]["userAssignedIdentities"] is UNKNOWN
     assert outputs["identity"]["principalId"] is UNKNOWN
     assert outputs["associatedWorkspaces"] == ["a", UNKNOWN]
+    assert plugin.preview(WORKSPACE, {"sku": "Basic"})["sku"] is UNKNOWN
 
 
 def test_an_update_preview_keeps_name_and_location_only(plugin: Plugin, arm: ArmDouble) -> None:
