@@ -35,7 +35,7 @@ def run(raw):
 # The comment makes an environment that no earlier run has left on the engine: the recipe itself is under test.
 CONDA = f"name: e\ndependencies:\n- python=3.11\n- tabulate=0.9\n- pip:\n  - toolz==1.0.0\n  - '# {uuid.uuid4()}'\n"
 CREATE = """
-config = ContainerImage.image_configuration(execution_script="score.py", runtime="python", conda_file="myenv.yml",
+config = ContainerImage.image_configuration(execution_script="score.py", runtime="python", conda_file="myenv.yml", docker_file="steps",
                                             tags={"a": "b"}, description="img", dependencies=["helper"])
 models = [Model.register(ws, model_path="model.txt", model_name="best_model")]
 image = ContainerImage.create(name="myimage", models=models, image_config=config, workspace=ws)
@@ -68,6 +68,7 @@ def program(folder: Path, *, score: str = SCORE, conda: str = CONDA) -> None:
     (folder / "score.py").write_text(score)
     (folder / "myenv.yml").write_text(conda)
     (folder / "model.txt").write_text("first model")
+    (folder / "steps").write_text("RUN echo from a step > /step.txt\n")
     (folder / "helper").mkdir()
     (folder / "helper" / "part.py").write_text("VALUE = 1\n")
 
@@ -178,6 +179,7 @@ def score(engine: docker.DockerClient, location: str) -> tuple[Any, list[str]]:
             time.sleep(0.2)
         answer = httpx.post(f"http://{address}:5001/score", json={"data": [1, 2, 3]}, timeout=10)
         assert output(container, ["id", "-u"]) == ["10001"]
+        assert output(container, ["cat", "/step.txt"]) == ["from", "a", "step"]
         return answer.json(), sorted(output(container, ["find", "/var/azureml-app", "-type", "f", "-printf", "%P\\n"]))
     finally:
         container.remove(force=True)
