@@ -17,6 +17,7 @@ import httpx
 
 from localazure import certs
 from localazure.arm import ArmService
+from localazure.arm.model import Hubs, Registries
 from localazure.identity import Tokens
 from localazure.instance import ARM_PORT, load_or_create
 from localazure.server import HttpServer
@@ -119,12 +120,18 @@ class Cloud:
         self._thread.start()
         assert self._ready.wait(10), "the listener did not come up"
 
-    def stop(self) -> None:
+    def begin_stop(self) -> None:
         self.http.close()  # else the server waits for the kept-alive connection
         self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def stop(self) -> None:
+        self.begin_stop()
+        self.wait_stopped()
+        self.http = self._client()
+
+    def wait_stopped(self) -> None:
         self._thread.join(10)
         assert not self._thread.is_alive()
-        self.http = self._client()
 
     def _client(self) -> httpx.Client:
         trust = ssl.create_default_context(cafile=str(self.instance.ca))
@@ -133,7 +140,8 @@ class Cloud:
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         store = Store(self.instance.database)
-        self.service = ArmService(self.instance, store, self.tokens, self.registries, self.hubs, delay=self.delay)
+        registries, hubs = await self.start_backends(store)
+        self.service = ArmService(self.instance, store, self.tokens, registries, hubs, delay=self.delay)
         tls = (self.instance.pki / "server.pem", self.instance.pki / "server.key")
         server = HttpServer(self.service.app, self.instance.address, ARM_PORT, tls)
         await self.service.start()
@@ -142,7 +150,14 @@ class Cloud:
         await self._stopping.wait()
         await server.stop()
         await self.service.stop()
+        await self.stop_backends()
         store.close()
+
+    async def start_backends(self, store: Store) -> tuple[Registries, Hubs]:
+        return self.registries, self.hubs
+
+    async def stop_backends(self) -> None:
+        """Nothing behind the fakes."""
 
     def inside(self, work: Callable[[], T]) -> T:
         """Run something in the event loop's thread, where the store may be touched."""
