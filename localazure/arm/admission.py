@@ -7,8 +7,9 @@ from typing import Any
 
 from localazure.arm import regions
 from localazure.arm.errors import ArmError, invalid_content
+from localazure.arm.ids import parse
 from localazure.arm.model import ResourceType, lookup, merge
-from localazure.arm.resources import Json
+from localazure.arm.resources import Json, Resource
 
 # What ARM's own front end knows of any tracked resource; it refuses other members before a provider sees them.
 _MEMBERS = frozenset(
@@ -70,21 +71,23 @@ def admit_patch(kind: ResourceType, body: Json, held: Json) -> Json:
     return _without_nulls(result)
 
 
-def check_immutable(kind: ResourceType, name: str, group: str | None, new: Json, old: Json) -> None:
-    """A location never changes; nor do the paths that the type names."""
-    if "location" in kind.top and new.get("location") != old.get("location"):
+def check_immutable(kind: ResourceType, new: Resource, old: Resource) -> None:
+    """A location never changes; nor do the paths that the type names. Leaving out what has a default means the default."""
+    if "location" in kind.top and new.location != old.location:
         raise ArmError(
             409,
             "InvalidResourceLocation",
-            f"The resource '{name}' already exists in location '{old.get('location')}' in resource group '{group}'. A resource "
-            f"with the same name cannot be created in location '{new.get('location')}'. Please select a new resource name.",
+            f"The resource '{old.name}' already exists in location '{old.location}' in resource group '{parse(old.id).group}'. A resource "
+            f"with the same name cannot be created in location '{new.location}'. Please select a new resource name.",
         )
+    before, after = (merge(kind.defaults(one), one.inputs) for one in (old, new))
     for path in kind.immutable:
-        before, after = lookup(old, path), lookup(new, path)
-        if _folded(before) != _folded(after):
+        if (_folded(lookup(before, path)) or None) != (
+            _folded(lookup(after, path)) or None
+        ):  # False is as good as absent
             status, code = kind.immutable_error
             raise kind.error(
-                status, code, f"Changing property '{path}' is not allowed: it was set when '{name}' was created."
+                status, code, f"Changing property '{path}' is not allowed: it was set when '{old.name}' was created."
             )
 
 

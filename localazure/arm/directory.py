@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from urllib.parse import urlencode
 
 from localazure.arm.engine import GROUP, Engine
 from localazure.arm.errors import ArmError, not_implemented
@@ -153,10 +154,8 @@ def page(call: Call, values: list[Json], base: str) -> Json:
     count = _number(call, "$top", len(values) or 1)
     body: Json = {"value": values[start : start + count]}
     if start + count < len(values):
-        kept = "".join(
-            f"&{key}={value}" for key, value in call.query.items() if key not in ("$skiptoken", "api-version")
-        )
-        body["nextLink"] = f"{base}{call.target.path}?api-version={call.api_version}{kept}&$skiptoken={start + count}"
+        query = dict(call.query) | {"$skiptoken": str(start + count)}
+        body["nextLink"] = f"{base}{call.target.path}?{urlencode(query, safe='$')}"
     return body
 
 

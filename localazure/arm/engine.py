@@ -123,7 +123,7 @@ class Engine:
         new = old.copy()
         new.inputs = inputs
         kind.check(self.context, new, old)
-        admission.check_immutable(kind, old.name, call.target.group, new.inputs, old.inputs)
+        admission.check_immutable(kind, new, old)
         return await self._apply(kind, call, new, kind.update, 200, lambda: None)
 
     async def _apply(

@@ -95,6 +95,16 @@ def test_a_location_never_changes(cloud: Cloud) -> None:
         assert (moved.status_code, code(moved)) == (409, "InvalidResourceLocation")
 
 
+def test_saying_a_default_of_what_never_changes_is_no_change(cloud: Cloud) -> None:
+    target = cloud.make(REGISTRY, "acr12345", registry())["id"]
+    said = registry() | {"properties": {"zoneRedundancy": "Disabled"}}
+    assert [cloud.put(target, at(body)).status_code for body in (said, registry())] == [200, 200]
+    changed = cloud.patch(target, {"properties": {"zoneRedundancy": "Enabled"}})
+    assert (changed.status_code, code(changed)) == (409, "PropertyChangeNotAllowed")
+    target = cloud.make(STORAGE, "account1", storage())["id"]
+    assert cloud.put(target, at(storage() | {"properties": {"isHnsEnabled": False}})).status_code == 200
+
+
 def test_names_are_unique_in_the_whole_cloud(cloud: Cloud) -> None:
     cloud.make_group("other")
     for kind, name, body, expected in (
