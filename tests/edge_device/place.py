@@ -72,6 +72,10 @@ class Place:
             self.service.delete_device(name)
         for name in names_:
             self.do(self.devices.settled(self.host, name))
+        for image in self.engine.images.list():
+            for reference in image.attrs["RepoDigests"] or []:
+                if reference.startswith(f"{self.registry_host}/"):
+                    self.engine.images.remove(reference)
         self.do(self._stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)

@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho  # type: ignore[import-untyped]
 import pytest
 from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message
 
+from localazure.edge import sas
+from localazure.edge.messages import MAX_SIZE
 from localazure.edge.send import _Hub
 from tests.edge_device.place import Place, module
 
@@ -193,3 +196,36 @@ def _try(function: Any) -> bool:
     except Exception:
         return False
     return True
+
+
+def test_module_may_only_speak_for_itself(place: Place, device: str) -> None:
+    gateway = json.loads((place.folder(device) / "gateway.json").read_text())
+    key = place.service.get_module(device, "a").authentication.symmetric_key.primary_key
+    for topic, payload in (
+        (f"devices/{device}/modules/b/messages/events/", b"{}"),
+        (f"devices/{device}/messages/events/", b"{}"),
+        (f"devices/{device}/modules/a/inputs/x", b"{}"),
+        (f"devices/{device}/modules/a/messages/events/", b"x" * (MAX_SIZE + 1)),
+    ):
+        client = paho.Client(f"{device}/a", clean_session=True)
+        client.tls_set(gateway["ca"])
+        resource = f"{place.host}/devices/{device}/modules/a"
+        client.username_pw_set(f"{place.host}/{device}/a/?api-version=2019-10-01", sas.token(resource, key))
+        granted: list[int] = []
+        ended: list[int] = []
+        acknowledged: list[int] = []
+        client.on_subscribe = lambda _c, _u, _m, codes, granted=granted: granted.extend(codes)
+        client.on_disconnect = lambda _c, _u, code, ended=ended: ended.append(code)
+        client.on_publish = lambda _c, _u, mid, acknowledged=acknowledged: acknowledged.append(mid)
+        client.reconnect_delay_set(60)
+        client.connect(gateway["address"], 8883)
+        client.loop_start()
+        client.subscribe(
+            [(f"devices/{device}/modules/b/inputs/#", 1), ("#", 1), (f"devices/{device}/modules/a/inputs/#", 1)]
+        )
+        wait(lambda granted=granted: granted)
+        assert granted == [0x80, 0x80, 1]
+        client.publish(topic, payload, qos=1)
+        wait(lambda ended=ended: ended)
+        assert acknowledged == []
+        client.loop_stop()
