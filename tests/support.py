@@ -89,6 +89,7 @@ class Project:
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copyfile(source, folder / name)
+        (folder / ".venv").symlink_to(sys.prefix)  # Pulumi.yaml names it
         project = cls(folder, azure)
         plugin = folder.parent / "plugin"
         plugin.mkdir(exist_ok=True)

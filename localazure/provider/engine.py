@@ -27,8 +27,9 @@ class Engine:
             self._address = address
             self._stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=_DIRECT))
 
-    def info(self, message: str, urn: str = "") -> None:
-        self._log(engine_pb2.LogRequest(severity=engine_pb2.INFO, message=message, urn=urn))
+    def debug(self, message: str, urn: str = "") -> None:
+        """Shown with `pulumi --debug` only, so that previews and their JSON hold nothing but changes."""
+        self._log(engine_pb2.LogRequest(severity=engine_pb2.DEBUG, message=message, urn=urn))
 
     def warning(self, message: str, urn: str = "") -> None:
         self._log(engine_pb2.LogRequest(severity=engine_pb2.WARNING, message=message, urn=urn))

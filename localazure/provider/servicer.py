@@ -119,7 +119,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         )
         skip = cloud.setting(self._config, "skipReadOnUpdate", "ARM_SKIP_READ_ON_UPDATE") == "true"
         self._crud = Crud(arm, self._cloud.subscription_id, read_after_write=not skip)
-        self._engine.info(
+        self._engine.debug(
             f"azure-native is aml-edge's local plugin (as {VERSION}), not Microsoft's or Pulumi's provider; it talks to "
             f"the local Azure at {self._cloud.resource_manager}",
             request.urn,

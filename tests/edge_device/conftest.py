@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from localazure import docker_engine, instance
 from tests.edge_device.place import Place
 
-BASE_IMAGE = "aml-edge/base:dev"
+BASE_IMAGE = os.environ.get("LOCALAZURE_BASE_IMAGE", "aml-edge/base:local")  # `make test` sets it
 
 
 @pytest.fixture(scope="session")

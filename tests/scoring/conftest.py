@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from tests.scoring.edge_double import GATEWAY, EdgeDevice, EdgeHub
 
 HERE = Path(__file__).parent
 SCORING = HERE.parent.parent / "scoring"
-BASE_IMAGE = "aml-edge/base:dev"
+BASE_IMAGE = os.environ.get("LOCALAZURE_BASE_IMAGE", "aml-edge/base:local")  # `make test` sets it
 ENVIRONMENT_IMAGE = "aml-edge-test/scoring-environment"
 IMAGE = "aml-edge-test/scoring"
 
