@@ -272,6 +272,17 @@ def test_a_build_goes_on_after_a_restart(stack: Stack, folder: Path, engine: doc
         log = http.get(operation["operationLog"]).text
     assert operation["state"] == "Succeeded", log
     assert "building again" in log
+    location = f"{stack.inside(stack.registries.login_server, REGISTRY)}/myimage"
+    password = stack.inside(stack.registries.passwords, REGISTRY)[0]
+    version = got[0].rsplit(":", 1)[1]
+    login = {"username": REGISTRY, "password": password}
+    (digest,) = engine.images.pull(location, tag=version, auth_config=login).attrs["RepoDigests"]
+    engine.images.remove(f"{location}:{version}")
+    pulled = engine.images.pull(digest, auth_config=login)  # now held by digest only, as a device holds it
     stack.restart()  # what the interrupted build left on the engine is gone with the next stop at the latest
-    labels = [image.labels for image in engine.images.list(filters={"dangling": True})]
-    assert not [label for label in labels if label.get(LABEL) == Engine(stack.instance.subscription_id).owner]
+    try:
+        owner = Engine(stack.instance.subscription_id).owner
+        left = engine.images.list(filters={"dangling": True, "label": f"{LABEL}={owner}"})
+        assert [image.id for image in left] == [pulled.id]
+    finally:
+        engine.images.remove(digest)

@@ -164,4 +164,8 @@ class Engine:
             self._prune(client)
 
     def _prune(self, client: docker.DockerClient) -> None:
-        client.images.prune(filters={"dangling": True, "label": f"{LABEL}={self.owner}"})
+        """Layers of interrupted builds. Docker calls images that were pulled by digest dangling too: those are the devices'."""
+        for image in client.images.list(filters={"dangling": True, "label": f"{LABEL}={self.owner}"}):
+            if not image.attrs.get("RepoDigests"):
+                with contextlib.suppress(docker.errors.APIError):  # in use, or another build's parent
+                    client.images.remove(str(image.id))
