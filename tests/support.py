@@ -124,6 +124,12 @@ class Project:
     def export(self) -> str:
         return self.pulumi("stack", "export", "--stack", self.stack).stdout
 
+    def resources(self) -> dict[str, Any]:
+        """What the state says of every resource, secrets decrypted (their encrypted form differs each time)."""
+        done = self.pulumi("stack", "export", "--show-secrets", "--stack", self.stack)
+        resources = json.loads(done.stdout)["deployment"]["resources"]
+        return {one["urn"]: (one.get("id"), one.get("inputs"), one.get("outputs")) for one in resources}
+
     def outputs(self, secrets: bool = False) -> dict[str, Any]:
         shown = ["--show-secrets"] if secrets else []
         answer: dict[str, Any] = json.loads(

@@ -64,7 +64,7 @@ def test_the_launcher_starts_a_plugin_that_prints_its_port(
                 assert stub.GetPluginInfo(empty_pb2.Empty(), timeout=30).version == "3.24.0"
                 Plugin(stub, None, "").configure()  # type: ignore[arg-type]
             assert len(log.lines) == 1
-            assert log.lines[0].severity == engine_pb2.INFO
+            assert log.lines[0].severity == engine_pb2.DEBUG
             assert "local plugin" in log.lines[0].message
         finally:
             process.send_signal(signal.SIGINT)  # as the engine does
