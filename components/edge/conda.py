@@ -29,3 +29,94 @@ def project(requirement: str) -> str:
     """`Scikit_Learn[x]>=1 ; python_version > "3"` -> `scikit-learn` (normalised as PyPI does)."""
     name = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
     return re.sub(r"[-_.]+", "-", name.group(1)).lower() if name else ""
+
+
+class CondaError(ValueError):
+    """The environment cannot be installed by pip alone; the message says what stands against it and which builder can."""
+
+
+# conda package -> PyPI project, where the names differ.
+RENAMED = {
+    "pytorch": "torch",
+    "pytorch-cpu": "torch",
+    "py-opencv": "opencv-python-headless",
+    "opencv": "opencv-python-headless",
+    "py-xgboost": "xgboost",
+    "tensorflow-base": "tensorflow",
+    "matplotlib-base": "matplotlib",
+    "pillow-simd": "pillow",
+    "msgpack-python": "msgpack",
+}
+# Part of the interpreter or of pip itself: nothing to install.
+IMPLIED = frozenset({"python", "pip", "setuptools", "wheel"})
+# Libraries and tools that only conda has; `azureml` builds with conda.
+CONDA_ONLY = frozenset(
+    "blas cudatoolkit cudnn gcc gxx gxx_linux-64 libblas libgcc libgcc-ng libgfortran libgomp libopenblas libstdcxx-ng make mkl "
+    "mkl-service nccl openjdk openmpi openssl r-base cmake ffmpeg git llvm-openmp".split()
+)
+_SPEC = re.compile(r"(?:[^:\s]+::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*)\s*(?P<version>.*)")
+
+
+def python_version(text: str) -> str | None:
+    """`3.11` where the file pins python (major.minor), else None."""
+    for entry in _packages(text):
+        name, version = _split(entry)
+        found = re.search(r"(\d+\.\d+)", version)
+        if name == "python" and found:
+            return found.group(1)
+    return None
+
+
+def pip_requirements(text: str) -> list[str]:
+    """The environment as pip requirements: conda packages by their PyPI name, then the pip list as it is.
+
+    Raises:
+        CondaError: a package that only conda has.
+    """
+    refused = [name for entry in _packages(text) if (name := _split(entry)[0]) in CONDA_ONLY]
+    if refused:
+        raise CondaError(
+            f"the conda file asks for {', '.join(refused)}, which pip cannot install; "
+            "use image.builder azureml, which builds with conda, or take it out"
+        )
+    return [*conda_requirements(text), *_pip_list(text)]
+
+
+def conda_requirements(text: str) -> list[str]:
+    """The conda packages among the requirements, translated: `numpy=1.26` -> `numpy==1.26.*`."""
+    split = [_split(entry) for entry in _packages(text)]
+    return [RENAMED.get(name, name) + _pip_version(version) for name, version in split if name not in IMPLIED]
+
+
+def _packages(text: str) -> list[str]:
+    dependencies = (yaml.safe_load(text) or {}).get("dependencies") or []
+    return [entry for entry in dependencies if isinstance(entry, str)]
+
+
+def _pip_list(text: str) -> list[str]:
+    dependencies = (yaml.safe_load(text) or {}).get("dependencies") or []
+    return [str(item) for entry in dependencies if isinstance(entry, dict) for item in entry.get("pip") or []]
+
+
+def _split(entry: str) -> tuple[str, str]:
+    found = _SPEC.fullmatch(entry.strip())
+    if not found:
+        raise CondaError(f"the conda file's dependency {entry!r} is not a package")
+    return found["name"].lower(), found["version"].strip()
+
+
+def _pip_version(version: str) -> str:
+    """A conda version in pip's words. `=1.2` is fuzzy, `==1.2` exact, a build string after a second `=` has no meaning to pip."""
+    if not version or version == "*":
+        return ""
+    if version[0].isdigit():  # "numpy 1.26"
+        return f"=={version.split()[0]}"
+    exact, fuzzy = re.match(r"==\s*([^=\s,|]+)", version), re.match(r"=\s*([^=\s,|]+)", version)
+    if exact:
+        return f"=={exact.group(1)}"
+    if fuzzy:
+        number = fuzzy.group(1)
+        return f"=={number}" if number.endswith(".*") or version.count("=") > 1 else f"=={number}.*"
+    if "|" in version:
+        raise CondaError(f"the conda file's version {version!r} has alternatives, which pip does not know; choose one")
+    return version.replace(" ", "")

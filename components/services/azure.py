@@ -13,11 +13,13 @@ from typing import Any
 
 import requests
 from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import RetryPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.identity import DefaultAzureCredential
 from azure.mgmt.core import ARMPipelineClient
 from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from components.services.errors import ConflictError, NotFoundError, ServiceError
 
@@ -27,6 +29,8 @@ API_VERSIONS = {
     "microsoft.machinelearningservices/workspaces": "2024-04-01",
 }
 RETRIES = 5
+LONGEST_PAUSE_SECONDS = 60
+"""Whoever asks for a longer one by Retry-After gets no further request: a run must not seem to hang."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,32 @@ def cloud() -> Cloud:
     wanted = os.environ.get("AZUREML_CURRENT_CLOUD", "AzureCloud")
     advice = "Check ARM_CLOUD_METADATA_URL and AZUREML_CURRENT_CLOUD, and that this Azure is reachable."
     try:
-        answer = requests.get(url, timeout=30)
-        answer.raise_for_status()
-        clouds = {entry["name"]: entry for entry in answer.json()}
+        clouds = {entry["name"]: entry for entry in _cloud_metadata(url)}
     except (requests.RequestException, ValueError, TypeError, KeyError) as error:
         raise ServiceError("read the cloud metadata at", url, _reason(error), advice) from error
     if wanted not in clouds:
         raise ServiceError("find the cloud", wanted, f"{url} offers {', '.join(sorted(clouds))}", advice)
-    entry = clouds[wanted]
-    return Cloud(wanted, entry["resourceManager"].rstrip("/"), entry["authentication"]["audiences"][0].rstrip("/"))
+    try:
+        entry = clouds[wanted]
+        manager, audience = entry["resourceManager"], entry["authentication"]["audiences"][0]
+        return Cloud(wanted, manager.rstrip("/"), audience.rstrip("/"))
+    except (AttributeError, TypeError, KeyError, IndexError) as error:
+        answer = "its entry has no resourceManager or no authentication.audiences"
+        raise ServiceError("read the cloud metadata at", url, f"{wanted}: {answer}", advice) from error
+
+
+def _cloud_metadata(url: str) -> Any:
+    """The JSON at the address. Every request of a run begins with it, so a dropped connection must not end the run."""
+    for attempt in Retrying(
+        retry=retry_if_exception_type((requests.ConnectionError, requests.Timeout)),
+        stop=stop_after_attempt(3),
+        wait=wait_exponential(multiplier=0.5),
+        reraise=True,
+    ):
+        with attempt:
+            answer = requests.get(url, timeout=30)
+    answer.raise_for_status()
+    return answer.json()
 
 
 @functools.cache
@@ -66,26 +87,37 @@ def credential() -> DefaultAzureCredential:
 
 @functools.cache
 def _client() -> ARMPipelineClient:
-    retry = RetryPolicy(retry_total=RETRIES, retry_backoff_factor=0.5, retry_backoff_max=30)
+    retry = _Retry(retry_total=RETRIES, retry_status=RETRIES, retry_backoff_factor=0.5, retry_backoff_max=30)
     authentication = ARMChallengeAuthenticationPolicy(credential(), f"{cloud().audience}/.default")
     return ARMPipelineClient(base_url=cloud().resource_manager, policies=[retry, authentication])
 
 
+# azure-core repeats no POST and no PATCH by itself; all of ours read, or set what they name.
+_REPEATABLE = frozenset({"GET", "POST", "PATCH"})
+
+
+class _Retry(RetryPolicy):
+    """azure-core waits for however long a Retry-After says."""
+
+    def is_retry(self, settings: dict[str, Any], response: PipelineResponse[Any, Any]) -> bool:
+        asked = self.get_retry_after(response)
+        return super().is_retry(settings, response) and (not asked or asked <= LONGEST_PAUSE_SECONDS)
+
+
 def get(resource_id: str) -> dict[str, Any]:
     """GET an ARM resource by its id. Raises NotFoundError only on ARM's own 404."""
-    return _send("read", "GET", resource_id, resource_id).json()
+    return _json("read", resource_id, _send("read", "GET", resource_id, resource_id))
 
 
 def post(resource_id: str, action: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """POST an action such as `listkeys` and give its answer, which may hold secrets."""
-    answer = _send(f"call {action} on", "POST", resource_id, f"{resource_id}/{action}", body or {})
-    return answer.json() if answer.content else {}
+    """POST an action that may be repeated, such as `listkeys`; its answer, which may hold secrets."""
+    doing = f"call {action} on"
+    return _json(doing, resource_id, _send(doing, "POST", resource_id, f"{resource_id}/{action}", body or {}))
 
 
 def patch(resource_id: str, body: dict[str, Any]) -> dict[str, Any]:
     """PATCH an ARM resource; the updates that we make (tags, adminUserEnabled) are synchronous."""
-    answer = _send("update", "PATCH", resource_id, resource_id, body)
-    return answer.json() if answer.content else {}
+    return _json("update", resource_id, _send("update", "PATCH", resource_id, resource_id, body))
 
 
 def name_of(resource_id: str) -> str:
@@ -93,10 +125,10 @@ def name_of(resource_id: str) -> str:
 
 
 def _send(doing: str, method: str, resource_id: str, path: str, body: dict[str, Any] | None = None) -> HttpResponse:
-    version = API_VERSIONS[_type_of(resource_id)]
+    version = API_VERSIONS[_type_of(doing, resource_id)]
     request = HttpRequest(method, f"{cloud().resource_manager}{path}", params={"api-version": version}, json=body)
     try:
-        answer = _client().send_request(request)
+        answer = _client().send_request(request, retry_on_methods=_REPEATABLE)
         answer.read()
     except ClientAuthenticationError as error:
         advice = "Log in (az login, or the AZURE_* variables of a service principal), then run the command again."
@@ -110,12 +142,22 @@ def _send(doing: str, method: str, resource_id: str, path: str, body: dict[str, 
     raise kind(doing, resource_id, f"{answer.status_code} {_message(answer)}", _advice(answer.status_code))
 
 
-def _type_of(resource_id: str) -> str:
+def _json(doing: str, resource_id: str, answer: HttpResponse) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = answer.json() if answer.content else {}
+    except ValueError as error:
+        advice = f"Something between here and {cloud().resource_manager} answers in its place, a proxy perhaps."
+        raise ServiceError(doing, resource_id, f"{answer.status_code} without JSON", advice) from error
+    return content
+
+
+def _type_of(doing: str, resource_id: str) -> str:
     """`/subscriptions/s/resourceGroups/g/providers/Ns/type/name` -> `ns/type`."""
     parts = resource_id.strip("/").split("/")
-    if len(parts) < 8:
-        raise ServiceError("read", resource_id, "this is not the id of an ARM resource")
-    return f"{parts[5]}/{parts[6]}".lower()
+    kind = "/".join(parts[5:7]).lower()
+    if len(parts) != 8 or kind not in API_VERSIONS:
+        raise ServiceError(doing, resource_id, f"this is not the ARM id of one of {', '.join(API_VERSIONS)}")
+    return kind
 
 
 def _message(answer: HttpResponse) -> str:
@@ -136,5 +178,7 @@ def _advice(status: int) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The exception's first line; long SDK texts repeat themselves."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:400]
+    """What an SDK's exception says, on one line and without the repetitions that fill long ones."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("To mitigate this issue")]
+    return " ".join(told or [type(error).__name__])[:600]

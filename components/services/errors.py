@@ -12,7 +12,16 @@ class ServiceError(Exception):
 
 
 class NotFoundError(ServiceError):
-    """The service itself answered that the resource does not exist (404): only then may `read` say that it is gone."""
+    """The service itself answered that the resource does not exist (404): only then may `read` say that it is gone.
+
+    Where it reaches the user, something that the state holds was deleted behind Pulumi's back.
+    """
+
+    def __init__(self, doing: str, resource: str, answer: str, advice: str = "") -> None:
+        super().__init__(doing, resource, answer, advice or _GONE)
+
+
+_GONE = "It was deleted outside of this program. Run `pulumi refresh`, which sees that, then `pulumi up`, which makes it again."
 
 
 class ConflictError(ServiceError):

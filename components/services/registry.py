@@ -37,10 +37,21 @@ class Credentials:
 
 
 def admin_credentials(registry_id: str) -> Credentials:
-    """Login server and admin user of a container registry, fetched from ARM at run time."""
-    registry = azure.get(registry_id)
+    """Login server and admin user of a container registry, fetched from ARM at run time.
+
+    Raises NotFoundError when ARM says that the registry is gone, ServiceError also when its admin user is disabled.
+    """
+    properties = azure.get(registry_id)["properties"]
+    if not properties.get("adminUserEnabled"):
+        raise ServiceError(
+            "log in to the registry",
+            registry_id,
+            "its admin user is disabled",
+            "Azure ML pushes with it and IoT Edge devices pull with it. Enable it (`az acr update --name "
+            f"{azure.name_of(registry_id)} --admin-enabled true`), then run the command again.",
+        )
     listed = azure.post(registry_id, "listCredentials")
-    return Credentials(registry["properties"]["loginServer"], listed["username"], listed["passwords"][0]["value"])
+    return Credentials(properties["loginServer"], listed["username"], listed["passwords"][0]["value"])
 
 
 def digest(credentials: Credentials, repository: str, reference: str) -> str | None:
@@ -72,6 +83,10 @@ class _TryAgainError(Exception):
     """The registry answered 429 or 5xx."""
 
 
+class _ChallengeError(Exception):
+    """A 401 that cannot be answered."""
+
+
 def _send(credentials: Credentials, method: str, repository: str, reference: str) -> requests.Response:
     resource = f"{credentials.login_server}/{repository}@{reference}"
     try:
@@ -80,6 +95,9 @@ def _send(credentials: Credentials, method: str, repository: str, reference: str
         raise ServiceError(
             "reach the registry for", resource, str(error)[:300], "Check the connection, then run the command again."
         ) from error
+    except _ChallengeError as error:
+        advice = f"Check that {credentials.login_server} is the registry itself and no proxy answers in its place."
+        raise ServiceError("log in to the registry for", resource, str(error), advice) from error
 
 
 @retry(
@@ -110,13 +128,19 @@ def _answer_challenge(challenge: str, credentials: Credentials) -> str:
         return prepared.headers["Authorization"]
     fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
     query = {key: fields[key] for key in ("service", "scope") if key in fields}
-    answer = requests.get(fields["realm"], params=query, auth=basic, timeout=TIMEOUT_SECONDS)
+    realm = fields.get("realm", "")
+    if not realm.startswith("https://"):  # the password goes there
+        raise _ChallengeError(f"it wants the login at {realm or 'no address'}, which is not https")
+    answer = requests.get(realm, params=query, auth=basic, timeout=TIMEOUT_SECONDS)
     if answer.status_code == 429 or answer.status_code >= 500:
         raise _TryAgainError(f"its token service answered {answer.status_code}")
     if answer.status_code != 200:
         return "Bearer refused"  # the registry's own 401 then becomes the error
-    body = answer.json()
-    return f"Bearer {body.get('access_token') or body['token']}"
+    try:
+        body = answer.json()
+        return f"Bearer {body.get('access_token') or body['token']}"
+    except (ValueError, KeyError, AttributeError) as error:
+        raise _ChallengeError(f"its token service {realm} gave no token") from error
 
 
 def _check(answer: requests.Response, doing: str, credentials: Credentials, repository: str, reference: str) -> None:
