@@ -12,7 +12,7 @@ from components.dynamic import DynamicResource, Provider, gone
 from components.edge import fingerprint
 from components.model import model_hash
 from components.services import builders, progress, registry
-from components.services.builders import BuildRequest, BuiltImage
+from components.services.builders import BuildRequest, BuiltImage, ModelFile
 from components.services.errors import NotFoundError
 from components.settings import Settings
 
@@ -28,14 +28,15 @@ class ModelImageInputs(TypedDict):
     """What goes into the image -> hash of its content; previews show what changed by it."""
     fingerprint: str
     """Hash over all sources and the builder's recipe; the same anywhere for the same content."""
-    paths: dict[str, str]
-    """script, condaFile, runtime: where they are on this machine."""
+    paths: dict[str, Any]
+    """script, condaFile, runtime, dockerfile, models (beside modelIds), dependencies: where they are on this machine."""
+    baseImage: NotRequired[str]
     tags: NotRequired[dict[str, str]]
     description: NotRequired[str]
 
 
 RUNTIME = "scoring/edge_runtime"
-RECIPE = "1"
+RECIPES = {"azureml/containerImage": "1", "azureml/package": "1", "dockerfile": "1"}
 """To be raised when the same sources give another image: the staging, the driver, the runtime's requirements."""
 
 
@@ -44,23 +45,37 @@ def image_inputs(
 ) -> ModelImageInputs:
     """From a stack's settings; reads what goes into the image once to hash it."""
     image = settings.image
-    paths = {"script": image.script, "condaFile": image.conda_file, "runtime": RUNTIME}
+    paths: dict[str, Any] = {
+        "script": image.script,
+        "condaFile": image.conda_file,
+        "runtime": RUNTIME,
+        "dependencies": image.dependencies,
+        "models": [settings.model.path],
+    }
     sources = {
         "script": fingerprint.file_part(Path(image.script)),
         "condaFile": fingerprint.file_part(Path(image.conda_file)),
         "runtime": fingerprint.hash_tree(Path(RUNTIME)),
         f"model {settings.model.name}": model_hash(settings),
     }
-    recipe = f"{image.builder}/{image.mode}/{RECIPE}"
+    for dependency in image.dependencies:
+        sources[f"dependency {Path(dependency).name}"] = fingerprint.hash_tree(Path(dependency))
+    recipe = f"{image.builder}/{image.mode}"
+    if image.builder != "azureml":  # the same Dockerfile, so either finds what the other built
+        recipe = "dockerfile"
+        paths["dockerfile"] = image.dockerfile
+        sources["dockerfile"] = fingerprint.file_part(Path(image.dockerfile))
+        sources["base image"] = image.base_image
     return {
         "workspaceId": workspace_id,
         "registryId": registry_id,
         "name": image.name,
         "builder": image.builder,
         "mode": image.mode,
+        "baseImage": image.base_image if recipe == "dockerfile" else "",
         "modelIds": list(model_ids),
         "sources": sources,
-        "fingerprint": fingerprint.image_fingerprint(sources, recipe),
+        "fingerprint": fingerprint.image_fingerprint(sources, f"{recipe}/{RECIPES[recipe]}"),
         "paths": paths,
         "tags": image.tags,
         "description": image.description,
@@ -91,22 +106,26 @@ class ModelImageProvider(Provider):
         return UpdateResult(_outputs(_news, _build(_news), _olds.get("pushed") or []))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        builder = builders.of(_props["builder"], _props["mode"])
         for entry in _props["pushed"]:
-            builder.discard(_props["workspaceId"], _props["registryId"], BuiltImage(entry["imageId"], entry["ref"]))
+            image = BuiltImage(entry["imageId"], entry["ref"])
+            builders.of(entry["builder"], entry["mode"]).discard(_props["workspaceId"], _props["registryId"], image)
 
 
 def _build(props: dict[str, Any]) -> BuiltImage:
-    paths = {key: Path(path) for key, path in props["paths"].items()}
+    paths = props["paths"]
+    files = zip(props["modelIds"], paths["models"], strict=True)
     request = BuildRequest(
         workspace_id=props["workspaceId"],
         registry_id=props["registryId"],
         name=props["name"],
         fingerprint=props["fingerprint"],
-        model_ids=list(props["modelIds"]),
-        script=paths["script"],
-        conda_file=paths["condaFile"],
-        runtime=paths["runtime"],
+        models=[ModelFile(model_id, Path(path)) for model_id, path in files],
+        script=Path(paths["script"]),
+        conda_file=Path(paths["condaFile"]),
+        runtime=Path(paths["runtime"]),
+        dependencies=[Path(path) for path in paths.get("dependencies") or []],
+        base_image=props.get("baseImage") or "",
+        dockerfile=Path(paths.get("dockerfile") or ""),
         tags=props.get("tags") or {},
         description=props.get("description") or "",
         progress=lambda line: progress.say(f"image {props['name']}", line),
@@ -117,9 +136,9 @@ def _build(props: dict[str, Any]) -> BuiltImage:
 
 
 def _outputs(props: dict[str, Any], image: BuiltImage, before: list[dict[str, str]]) -> dict[str, Any]:
-    this = {"imageId": image.image_id, "ref": image.ref}
-    pushed = [entry for entry in before if entry != this]
-    return {**props, **this, "pushed": [*pushed, this]}
+    this = {"imageId": image.image_id, "ref": image.ref, "builder": props["builder"], "mode": props["mode"]}
+    pushed = [entry for entry in before if entry["ref"] != image.ref]
+    return {**props, "imageId": image.image_id, "ref": image.ref, "pushed": [*pushed, this]}
 
 
 class ModelImage(DynamicResource, module="edge", name="ModelImage"):

@@ -104,15 +104,24 @@ class _Retry(RetryPolicy):
         return super().is_retry(settings, response) and (not asked or asked <= LONGEST_PAUSE_SECONDS)
 
 
-def get(resource_id: str) -> dict[str, Any]:
+def get(resource_id: str, api_version: str | None = None) -> dict[str, Any]:
     """GET an ARM resource by its id. Raises NotFoundError only on ARM's own 404."""
-    return _json("read", resource_id, _send("read", "GET", resource_id, resource_id))
+    return _json("read", resource_id, _send("read", "GET", resource_id, resource_id, api_version=api_version))
 
 
-def post(resource_id: str, action: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """POST an action that may be repeated, such as `listkeys`; its answer, which may hold secrets."""
-    doing = f"call {action} on"
-    return _json(doing, resource_id, _send(doing, "POST", resource_id, f"{resource_id}/{action}", body or {}))
+def post(
+    resource_id: str,
+    action: str,
+    body: dict[str, Any] | None = None,
+    *,
+    api_version: str | None = None,
+    repeatable: bool = True,
+) -> dict[str, Any]:
+    """POST an action such as `listkeys`; its answer, which may hold secrets. One that starts something is not `repeatable`:
+    it is not sent again when its answer was lost."""
+    doing, path = f"call {action} on", f"{resource_id}/{action}"
+    sent = _send(doing, "POST", resource_id, path, body or {}, api_version, repeatable)
+    return _json(doing, resource_id, sent)
 
 
 def patch(resource_id: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -124,11 +133,19 @@ def name_of(resource_id: str) -> str:
     return resource_id.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _send(doing: str, method: str, resource_id: str, path: str, body: dict[str, Any] | None = None) -> HttpResponse:
-    version = API_VERSIONS[_type_of(doing, resource_id)]
+def _send(
+    doing: str,
+    method: str,
+    resource_id: str,
+    path: str,
+    body: dict[str, Any] | None = None,
+    api_version: str | None = None,
+    repeatable: bool = True,
+) -> HttpResponse:
+    version = api_version or API_VERSIONS[_type_of(doing, resource_id)]
     request = HttpRequest(method, f"{cloud().resource_manager}{path}", params={"api-version": version}, json=body)
     try:
-        answer = _client().send_request(request, retry_on_methods=_REPEATABLE)
+        answer = _client().send_request(request, retry_on_methods=_REPEATABLE if repeatable else [])
         answer.read()
     except ClientAuthenticationError as error:
         advice = "Log in (az login, or the AZURE_* variables of a service principal), then run the command again."

@@ -2,7 +2,7 @@
 
 The SDK is thin and its errors hide the hub's words: `_call` unpacks them, and retries what the SDK does not (POST and PATCH; it
 also never retries without a Retry-After). Every call of ours may be repeated: puts carry the whole object and apply replaces the
-whole content.
+whole content. A repeated creation may meet its own first try (409), a repeated deletion likewise (404): callers know.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from azure.core.exceptions import DeserializationError
 from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
 from azure.iot.hub.models import ConfigurationContent, Device, Twin
-from msrest.exceptions import ClientRequestError, HttpOperationError
+from msrest.exceptions import ClientException, ClientRequestError, HttpOperationError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from urllib3.exceptions import ProtocolError
 
 from components.services import azure
 from components.services.errors import ConflictError, NotFoundError, ServiceError
@@ -22,6 +24,7 @@ from components.services.errors import ConflictError, NotFoundError, ServiceErro
 T = TypeVar("T")
 POLICY = "iothubowner"  # the policy with RegistryWrite and ServiceConnect that every hub has from its creation
 ATTEMPTS = 5
+LONGEST_PAUSE_SECONDS = 60
 AGENT = "$edgeAgent"
 
 
@@ -34,6 +37,9 @@ class Identity:
     status_reason: str
     iot_edge: bool
     etag: str
+    scope: str | None
+    parent_scopes: tuple[str, ...]
+    """`deviceScope` and `parentScopes`: where the device is in a nested hierarchy."""
     primary_key: str = field(repr=False)
     secondary_key: str = field(repr=False)
 
@@ -43,7 +49,11 @@ class Hub:
 
     def __init__(self, hub_id: str) -> None:
         """`hub_id` is the hub's ARM id. Raises NotFoundError when ARM says that it is gone."""
-        self.host_name: str = azure.get(hub_id)["properties"]["hostName"]
+        properties = azure.get(hub_id)["properties"]
+        if not properties.get("hostName"):
+            state = properties.get("state") or properties.get("provisioningState")
+            raise ServiceError("connect to the hub", hub_id, f"it has no host name yet (state {state})", _LATER)
+        self.host_name: str = properties["hostName"]
         rule = azure.post(hub_id, f"IotHubKeys/{POLICY}/listkeys")
         connection = f"HostName={self.host_name};SharedAccessKeyName={POLICY};SharedAccessKey={rule['primaryKey']}"
         self._registry = IoTHubRegistryManager.from_connection_string(connection)
@@ -65,7 +75,7 @@ class Hub:
         return _identity(created)
 
     def set_status(self, identity: Identity, status: str) -> Identity:
-        """Enable or disable, keys kept."""
+        """Enable or disable; keys and place in the hierarchy are kept."""
         updated = _call(
             "update the device",
             identity.device_id,
@@ -77,6 +87,8 @@ class Hub:
                 status,
                 iot_edge=True,
                 status_reason=identity.status_reason,
+                device_scope=identity.scope,
+                parent_scopes=list(identity.parent_scopes),
             ),
         )
         return _identity(updated)
@@ -110,9 +122,16 @@ class Hub:
         return self.module_twin(device_id, AGENT)
 
     def module_twin(self, device_id: str, module_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        resource = f"{device_id}/{module_id}"
-        twin = _call("read the twin of", resource, lambda: self._registry.get_module_twin(device_id, module_id))
+        twin = self._module_twin(device_id, module_id)
         return twin.properties.desired or {}, twin.properties.reported or {}
+
+    def is_online(self, device_id: str) -> bool:
+        """Whether the device's agent is connected right now."""
+        return bool(self._module_twin(device_id, AGENT).connection_state == "Connected")
+
+    def _module_twin(self, device_id: str, module_id: str) -> Twin:
+        resource = f"{device_id}/{module_id}"
+        return _call("read the twin of", resource, lambda: self._registry.get_module_twin(device_id, module_id))
 
 
 def _identity(device: Device) -> Identity:
@@ -123,6 +142,8 @@ def _identity(device: Device) -> Identity:
         status_reason=device.status_reason or "",
         iot_edge=bool(device.capabilities and device.capabilities.iot_edge),
         etag=device.etag,
+        scope=device.device_scope,
+        parent_scopes=tuple(device.parent_scopes or ()),
         primary_key=keys.primary_key if keys else "",
         secondary_key=keys.secondary_key if keys else "",
     )
@@ -139,24 +160,35 @@ def _call(doing: str, resource: str, request: Callable[[], T]) -> T:
         status = error.response.status_code
         kind = {404: NotFoundError, 409: ConflictError}.get(status, ServiceError)
         raise kind(doing, resource, f"{status} {_message(error)}", _advice(status)) from None
-    except ClientRequestError as error:
-        first = str(error.inner_exception or error).splitlines()[0][:300]
-        raise ServiceError(
-            doing, resource, first, "Check the connection to the hub, then run the command again."
-        ) from None
+    except (ClientException, DeserializationError) as error:  # no answer, or one that is not the hub's
+        first = (str(getattr(error, "inner_exception", None) or error).splitlines() or [""])[0][:300]
+        advice = "Check the connection to the hub, then run the command again."
+        raise ServiceError(doing, resource, first or type(error).__name__, advice) from None
 
 
 def _transient(error: BaseException) -> bool:
     if isinstance(error, HttpOperationError):
-        return error.response.status_code == 429 or error.response.status_code >= 500
-    return False  # ClientRequestError: msrest has retried the transport itself
+        busy = error.response.status_code == 429 or error.response.status_code >= 500
+        return busy and _asked_seconds(error) <= LONGEST_PAUSE_SECONDS
+    # msrest repeats what failed to connect, and reads; a connection that broke under a POST or PATCH comes through as it is.
+    reason = getattr(error, "inner_exception", None)
+    return (
+        isinstance(error, ClientRequestError)
+        and bool(reason and reason.args)
+        and isinstance(reason.args[0], ProtocolError)
+    )
 
 
 def _pause(state: RetryCallState) -> float:
     """What the hub asks for, else 1, 2, 4, 8 seconds."""
     error = state.outcome.exception() if state.outcome else None
-    asked = error.response.headers.get("Retry-After", "") if isinstance(error, HttpOperationError) else ""
-    return min(float(asked), 30.0) if asked.isdigit() else float(2 ** (state.attempt_number - 1))
+    asked = _asked_seconds(error) if isinstance(error, HttpOperationError) else 0.0
+    return asked or float(2 ** (state.attempt_number - 1))
+
+
+def _asked_seconds(error: HttpOperationError) -> float:
+    asked = error.response.headers.get("Retry-After", "")
+    return float(asked) if asked.isdigit() else 0.0
 
 
 def _message(error: HttpOperationError) -> str:
@@ -172,6 +204,11 @@ def _advice(status: int) -> str:
         return (
             "Check your role on the hub (README, 'Permissions') and that the hub's keys were not regenerated meanwhile."
         )
-    if status == 429:
-        return "The hub is throttling; wait a minute and run the command again."
+    if status == 412:
+        return "Somebody else changed it at the same time. Run `pulumi refresh`, then `pulumi up`."
+    if status == 429 or status >= 500:
+        return _LATER
     return ""
+
+
+_LATER = "The hub is busy; wait a minute, then run the command again."

@@ -25,6 +25,7 @@ MANIFEST_TYPES = ", ".join(
     ]
 )
 TIMEOUT_SECONDS = 30
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _send(credentials: Credentials, method: str, repository: str, reference: str
 
 @retry(
     retry=retry_if_exception(_transient),
-    stop=stop_after_attempt(5),
+    stop=stop_after_attempt(ATTEMPTS),
     wait=wait_exponential(multiplier=0.5, max=15),
     reraise=True,
 )

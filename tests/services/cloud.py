@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,7 +135,7 @@ def cloud(folder: Path) -> Iterator[Cloud]:
 
 
 @contextmanager
-def environment(values: dict[str, str | None]) -> Iterator[None]:
+def environment(values: Mapping[str, str | None]) -> Iterator[None]:
     """This process's variables changed for a while, and what the services keep of them forgotten before and after."""
     before = dict(os.environ)
     for name in UNSET:

@@ -174,7 +174,7 @@ class TestClouds:
     def test_an_unknown_name_lists_the_known_ones(self, azure: Cloud) -> None:
         with (
             environment({**azure.azure.env, "AZUREML_CURRENT_CLOUD": "AzureMoon"}),
-            pytest.raises(ServiceError, match="AzureMoon.*offers.*AzureLocal"),
+            pytest.raises(ServiceError, match=r"AzureMoon.*offers.*AzureLocal"),
         ):
             arm.cloud()
 
