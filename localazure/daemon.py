@@ -29,6 +29,8 @@ from localazure.instance import ARM_PORT, IDENTITY_PORT
 from localazure.ml import MlService
 from localazure.registry import RegistryService
 from localazure.requests import LoggedApp, RequestLog
+from localazure.storage import BlobService
+from localazure.storage.service import CONTAINERS
 from localazure.store import Store
 
 _log = logging.getLogger(__name__)
@@ -80,10 +82,12 @@ class Daemon:
             self._devices = DeviceSupervisor(self.instance)
             self._hubs = HubService(self.instance, store)
             arm = ArmService(self.instance, store, tokens, self._registries, self._hubs)
-            ml = MlService(self.instance, store, tokens, arm.get, self._registries)
+            blobs = BlobService(self.instance, store)
+            ml = MlService(self.instance, store, tokens, arm.get, self._registries, blobs)
             self._hubs.on_edge_devices(self._note_device)
             self._hubs.on_edge_devices(self._devices.on_edge_device)
             services: tuple[tuple[str, Service], ...] = (
+                ("blobs", blobs),
                 ("registries", self._registries),
                 ("hubs", self._hubs),
                 ("devices", self._devices),  # after the hubs that they connect to
@@ -92,7 +96,7 @@ class Daemon:
             )
             for name, service in services:
                 await self._start(name, service, stack)
-            front = self._front(arm.app, ml.app)
+            front = self._front(arm.app, ml.app, blobs.app)
             pki = self.instance.pki
             tls = (pki / "server.pem", pki / "server.key")
             for listener in (
@@ -110,13 +114,14 @@ class Daemon:
             _log.info("stopping")
         _log.info("stopped")
 
-    def _front(self, arm: ASGIApp, ml: ASGIApp) -> Front:
+    def _front(self, arm: ASGIApp, ml: ASGIApp, blobs: ASGIApp) -> Front:
         own = Router([Route("/localazure/status", self._answer_status, methods=["GET"])])
         return Front(
             [
                 (["subscriptions", "providers", "tenants"], arm),
                 (["metadata"], metadata_app(self.instance)),
-                (["discovery", "modelmanagement", "artifact", "azureml"], ml),
+                (["discovery", "modelmanagement", "artifact"], ml),
+                (CONTAINERS, blobs),
                 (["localazure"], own),
             ]
         )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from urllib.parse import quote
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from localazure.instance import Instance
 from localazure.ml.errors import ServiceError
 from localazure.ml.gate import WORKSPACE_PATH, Gate, Workspace, read_model
-from localazure.ml.sas import Signer
 from localazure.ml.tables import timestamp
+from localazure.storage import BlobService
+from localazure.storage.service import AZUREML
 from localazure.store import Store
 
 _ROOT = f"/artifact/v2.0{WORKSPACE_PATH}/artifacts"
@@ -31,8 +30,8 @@ class _Batch(BaseModel):
 
 
 class Artifacts:
-    def __init__(self, instance: Instance, store: Store, signer: Signer, gate: Gate) -> None:
-        self._host, self._store, self._signer = instance.arm_url.removeprefix("https://"), store, signer
+    def __init__(self, store: Store, blobs: BlobService, gate: Gate) -> None:
+        self._store, self._blobs = store, blobs
         self.routes = [
             Route(f"{_ROOT}/batch/metadata/{{origin}}/{{container}}", gate(self._create), methods=["POST"]),
             Route(f"{_ROOT}/contentinfo/{{origin}}/{{container}}/{{path:path}}", gate(self._one), methods=["GET"]),
@@ -54,8 +53,7 @@ class Artifacts:
 
     def read_uri(self, workspace: Workspace, blob: str) -> str:
         """A plain address to read a blob from (build logs, Dockerfiles)."""
-        query = self._signer.query(workspace.key, blob, "r", _READ_LIFETIME)
-        return f"https://{self._host}/azureml/{workspace.key}/{quote(blob)}?{query}"
+        return self._blobs.url(AZUREML, workspace.key, blob, "r", _READ_LIFETIME)
 
     async def _create(self, request: Request, workspace: Workspace) -> Response:
         """Upload tickets: the blobs do not exist yet."""
@@ -99,11 +97,10 @@ class Artifacts:
         self, workspace: Workspace, identity: str, permissions: str, lifetime: datetime.timedelta
     ) -> dict[str, str]:
         origin, container, path = identity.split("/", 2)
-        query = self._signer.query(workspace.key, identity, permissions, lifetime)
+        plain = self._blobs.url(AZUREML, workspace.key, identity, permissions, lifetime)
         # azureml-core takes the host apart at its first two points and puts `account.blob.rest` together again
         # (_file_utils/upload.py), which no address of ours would survive. A user name in front of the host does.
-        host = f"{workspace.account}.blob.x@{self._host}"
-        uri = f"https://{host}/azureml/{workspace.key}/{quote(identity)}?{query}"
+        uri = plain.replace("https://", f"https://{workspace.account}.blob.x@", 1)
         return {"contentUri": uri, "origin": origin, "container": container, "path": path}
 
 

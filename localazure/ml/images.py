@@ -16,12 +16,12 @@ from starlette.routing import Route
 from localazure.instance import Instance
 from localazure.ml import query
 from localazure.ml.artifacts import Artifacts
-from localazure.ml.blobstore import BlobStore
 from localazure.ml.build.queue import BuildQueue, dockerfile_name, log_name
 from localazure.ml.errors import ServiceError
 from localazure.ml.gate import Gate, Workspace, read_model
 from localazure.ml.models import ROOT, Models
 from localazure.ml.tables import timestamp
+from localazure.storage.blobstore import BlobStore
 from localazure.store import Store, dump
 
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?\Z")

@@ -14,16 +14,14 @@ from starlette.routing import Route
 from localazure.identity import Tokens
 from localazure.instance import Instance
 from localazure.ml.artifacts import Artifacts
-from localazure.ml.blobs import MAX_BLOB, BlobEndpoint
-from localazure.ml.blobstore import BlobStore
 from localazure.ml.build import queue
 from localazure.ml.errors import ServiceError
 from localazure.ml.gate import Gate, GetResource
 from localazure.ml.images import Images
 from localazure.ml.models import ROOT, Models
-from localazure.ml.sas import Signer
 from localazure.ml.tables import SCHEMA
 from localazure.ml.uploads import Uploads
+from localazure.storage import BlobService
 from localazure.store import Store
 
 # The services that azureml-core asks discovery for (_restclient/service_context.py); all are here.
@@ -34,7 +32,7 @@ _SERVICES = (
 
 
 class MlService:
-    """`app` answers below /discovery, /artifact, /modelmanagement and /azureml of the instance's ARM listener.
+    """`app` answers below /discovery, /artifact and /modelmanagement of the instance's ARM listener.
 
     `get_resource` gives ARM's stored resource by id, None for what does not exist (soft-deleted included); `registries` gives the
     passwords of a container registry's admin user. Image builds need `DOCKER_HOST` and take `LOCALAZURE_BASE_IMAGE`.
@@ -47,14 +45,13 @@ class MlService:
         tokens: Tokens,
         get_resource: GetResource,
         registries: queue.Registries,
-        *,
-        max_blob_bytes: int = MAX_BLOB,
+        blobs: BlobService,
     ) -> None:
         self._instance, self._store = instance, store
         store.script(SCHEMA)
-        gate, signer = Gate(instance, tokens, get_resource), Signer(instance)
-        self._blobs = BlobStore(instance, store)
-        artifacts = Artifacts(instance, store, signer, gate)
+        gate = Gate(instance, tokens, get_resource)
+        self._blobs = blobs.files
+        artifacts = Artifacts(store, blobs, gate)
         models = Models(instance, store, gate)
         uploads = Uploads(store, self._blobs, artifacts, models)
         self._builds = queue.BuildQueue(instance, store, self._blobs, uploads, gate, registries)
@@ -63,7 +60,6 @@ class MlService:
             routes=[
                 Route("/discovery/workspaces/{id}", self._discover, methods=["GET"]),
                 *artifacts.routes,
-                *BlobEndpoint(self._blobs, signer, max_blob_bytes).routes,
                 *models.routes,
                 *images.routes,
                 Route(f"{ROOT}/packages", gate(_package), methods=["POST"]),
@@ -77,9 +73,8 @@ class MlService:
         )
 
     async def start(self) -> None:
-        """Sweep what a kill left half-written, and take up the builds it interrupted."""
+        """Take up the builds that a kill interrupted."""
         queue.clean(self._instance.folder)
-        self._blobs.sweep()
         self._builds.start()
 
     async def stop(self) -> None:

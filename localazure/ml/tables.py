@@ -5,13 +5,6 @@ from __future__ import annotations
 import datetime
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS ml_blobs (
-    workspace TEXT NOT NULL, name TEXT NOT NULL, file TEXT NOT NULL, size INTEGER,
-    md5 TEXT, content_type TEXT NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
-    PRIMARY KEY (workspace, name));
-CREATE TABLE IF NOT EXISTS ml_blocks (
-    workspace TEXT NOT NULL, blob TEXT NOT NULL, id TEXT NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL,
-    created REAL NOT NULL, PRIMARY KEY (workspace, blob, id));
 CREATE TABLE IF NOT EXISTS ml_artifacts (
     workspace TEXT NOT NULL, id TEXT NOT NULL, created TEXT NOT NULL, PRIMARY KEY (workspace, id));
 CREATE TABLE IF NOT EXISTS ml_assets (

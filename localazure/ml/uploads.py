@@ -7,12 +7,12 @@ import posixpath
 from pathlib import Path
 from typing import Any
 
+from localazure.builds.log import BuildError
 from localazure.ml.artifacts import Artifacts
-from localazure.ml.blobstore import BlobStore
-from localazure.ml.build.log import BuildError
 from localazure.ml.build.request import BuildRequest, ModelFiles
 from localazure.ml.errors import ServiceError
 from localazure.ml.models import Models
+from localazure.storage.blobstore import BlobStore
 from localazure.store import Store
 
 _ARTIFACT = "aml://artifact/"

@@ -27,6 +27,7 @@ from localazure.instance import ARM_PORT, CLOUD_NAME, IDENTITY_PORT, load_or_cre
 from localazure.ml import MlService
 from localazure.registry import RegistryService
 from localazure.server import HttpServer
+from localazure.storage import BlobService
 from localazure.store import Store
 
 REGISTRY = "mlroomregistry"
@@ -166,6 +167,7 @@ class Stack:
     async def _start(self) -> None:
         self.store = Store(self.instance.database)
         self.registries = RegistryService(self.instance, self.store)
+        self.blobs = BlobService(self.instance, self.store, max_blob_bytes=self._max_blob_bytes)
         if self._with_registry:
             login_server = await self.registries.create(REGISTRY)
             self.registries.set_admin(REGISTRY, enabled=True)
@@ -177,7 +179,8 @@ class Stack:
             [
                 (["subscriptions"], self._arm()),
                 (["metadata"], metadata_app(self.instance)),
-                (["discovery", "modelmanagement", "artifact", "azureml"], self._forward),
+                (["discovery", "modelmanagement", "artifact"], self._forward),
+                (["azureml"], self.blobs.app),
             ]
         )
         pki = self.instance.pki
@@ -193,13 +196,14 @@ class Stack:
         await self.service.app(*call)
 
     async def _start_service(self) -> None:
+        await self.blobs.start()
         self.service = MlService(
             self.instance,
             self.store,
             self.tokens,
             lambda identity: self.resources.get(identity.lower()),
             self.registries,
-            max_blob_bytes=self._max_blob_bytes,
+            self.blobs,
         )
         await self.service.start()
 

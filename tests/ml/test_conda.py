@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from packaging.requirements import Requirement
 
+from localazure.builds.log import BuildError
 from localazure.ml.build import conda
-from localazure.ml.build.log import BuildError
 
 
 def parse(*dependencies: str) -> conda.Environment:

@@ -152,14 +152,16 @@ def test_reading_does_not_grant_writing_and_workspaces_are_apart(stack: Stack) -
 def test_signatures_expire(stack: Stack) -> None:
     from datetime import timedelta
 
-    from localazure.ml.sas import Signer
+    from localazure.storage.sas import Signer
 
     signer = Signer(stack.instance)
     with stack.http() as http:
-        query = signer.query("w", "b", "r", timedelta(seconds=-1))
+        query = signer.query("azureml", "w", "b", "r", timedelta(seconds=-1))
         answer = http.get(f"/azureml/w/b?{query}")
         assert (answer.status_code, answer.headers["x-ms-error-code"]) == (403, "AuthenticationFailed")
-        assert http.get(f"/azureml/w/b?{signer.query('w', 'b', 'r', timedelta(seconds=60))}").status_code == 404
+        assert (
+            http.get(f"/azureml/w/b?{signer.query('azureml', 'w', 'b', 'r', timedelta(seconds=60))}").status_code == 404
+        )
 
 
 def test_blocks(stack: Stack) -> None:

@@ -18,7 +18,7 @@ import pytest
 from docker.models.containers import Container
 
 from localazure import docker_engine
-from localazure.ml.build.engine import LABEL, Engine
+from localazure.builds.engine import LABEL, Engine
 from tests.ml.stack import REGISTRY, Stack
 from tools import base_image
 

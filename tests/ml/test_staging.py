@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from localazure.builds.log import BuildError, BuildLog
 from localazure.ml.build import staging
-from localazure.ml.build.log import BuildError, BuildLog
 from localazure.ml.build.request import BuildRequest, ModelFiles
 
 DRIVER = "import os\nscript_location = os.path.join(os.path.dirname(os.path.realpath(__file__)), 'score.py')\n"

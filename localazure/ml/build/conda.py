@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from localazure.ml.build.log import BuildError
+from localazure.builds.log import BuildError
 
 MAX_FILE = 2**20
 _SPEC = re.compile(r"(?:[^\s:\[]+::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.\-]*)\s*(?P<rest>.*)\Z", re.DOTALL)

@@ -18,9 +18,9 @@ import docker.errors
 from docker.models.containers import Container
 from docker.models.images import Image
 
+from localazure.builds.engine import Engine
+from localazure.builds.log import BuildError, BuildLog
 from localazure.ml.build.conda import Environment, satisfies
-from localazure.ml.build.engine import Engine
-from localazure.ml.build.log import BuildError, BuildLog
 from localazure.store import dump
 
 REPOSITORY = "aml-edge/environment"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import docker.errors
 
+from localazure.builds.engine import LABEL, Engine
+from localazure.builds.log import BuildError, BuildLog
 from localazure.ml.build import conda, environment, staging
-from localazure.ml.build.engine import LABEL, Engine
-from localazure.ml.build.log import BuildError, BuildLog
 from localazure.ml.build.request import APP_ROOT, BuildRequest
 
 MAX_STEPS = 2**20

@@ -15,15 +15,15 @@ from typing import Any, Protocol
 
 import anyio.to_thread
 
+from localazure.builds.engine import Engine
+from localazure.builds.log import BuildError, BuildLog, BuildStopped
 from localazure.instance import Instance
-from localazure.ml.blobstore import BlobStore
 from localazure.ml.build import image as image_build
-from localazure.ml.build.engine import Engine
-from localazure.ml.build.log import BuildError, BuildLog, BuildStopped
 from localazure.ml.build.request import BuildRequest
 from localazure.ml.gate import Gate, Workspace
 from localazure.ml.tables import timestamp
 from localazure.ml.uploads import Uploads
+from localazure.storage.blobstore import BlobStore
 from localazure.store import Store, dump
 
 _log = logging.getLogger(__name__)

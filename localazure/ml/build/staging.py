@@ -10,7 +10,7 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from localazure.ml.build.log import BuildError, BuildLog
+from localazure.builds.log import BuildError, BuildLog
 from localazure.ml.build.request import BuildRequest
 
 MAX_UNPACKED = 5 * 2**30

@@ -17,7 +17,7 @@ from docker.models.containers import Container
 from docker.models.images import Image
 
 from localazure import docker_engine
-from localazure.ml.build.log import BuildError, BuildLog, BuildStopped
+from localazure.builds.log import BuildError, BuildLog, BuildStopped
 
 DEFAULT_BASE = "aml-edge/base:local"
 DEADLINE_SECONDS = 1800

@@ -6,11 +6,24 @@ import contextlib
 import shutil
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from localazure.instance import Instance
 from localazure.store import Store
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS ml_blobs (
+    workspace TEXT NOT NULL, name TEXT NOT NULL, file TEXT NOT NULL, size INTEGER,
+    md5 TEXT, content_type TEXT NOT NULL, etag TEXT NOT NULL, modified REAL NOT NULL,
+    PRIMARY KEY (workspace, name));
+CREATE TABLE IF NOT EXISTS ml_blocks (
+    workspace TEXT NOT NULL, blob TEXT NOT NULL, id TEXT NOT NULL, file TEXT NOT NULL, size INTEGER NOT NULL,
+    created REAL NOT NULL, PRIMARY KEY (workspace, blob, id));
+CREATE TABLE IF NOT EXISTS storage_metadata (
+    owner TEXT NOT NULL, blob TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (owner, blob, key));
+"""  # the names of the first two are those of databases that exist; a workspace is an owner
 
 _BLOCK_LIFETIME = 7 * 24 * 3600  # "Put Block": an uncommitted block is discarded after one week
 
@@ -26,6 +39,7 @@ class Blob:
     content_type: str
     etag: str
     modified: float
+    metadata: dict[str, str]
 
     def length(self) -> int:
         """Bytes that can be read now."""
@@ -37,6 +51,7 @@ class BlobStore:
 
     def __init__(self, instance: Instance, store: Store) -> None:
         self._folder, self._store = instance.blobs, store
+        store.script(_TABLES)
 
     def sweep(self) -> None:
         """Remove files that no row names: leftovers of uploads that a kill interrupted, and blocks nobody committed."""
@@ -47,15 +62,15 @@ class BlobStore:
             if path not in named and path.is_file():
                 path.unlink(missing_ok=True)
 
-    def draft(self, workspace: str) -> Path:
+    def draft(self, owner: str) -> Path:
         """A path for a file to be."""
-        folder = self._folder / workspace
+        folder = self._folder / owner
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder / uuid.uuid4().hex
 
     def commit(
         self,
-        workspace: str,
+        owner: str,
         name: str,
         file: Path,
         *,
@@ -65,76 +80,86 @@ class BlobStore:
     ) -> Blob:
         """Give the file a name, in place of what had it. Blocks staged under the name are gone, as in Azure."""
         size = None if growing else file.stat().st_size
-        replaced = self.find(workspace, name)
+        replaced = self.find(owner, name)
         with self._store.transaction():
-            blocks = self._store.all("SELECT file FROM ml_blocks WHERE workspace = ? AND blob = ?", workspace, name)
-            self._store.execute("DELETE FROM ml_blocks WHERE workspace = ? AND blob = ?", workspace, name)
+            blocks = self._store.all("SELECT file FROM ml_blocks WHERE workspace = ? AND blob = ?", owner, name)
+            self._store.execute("DELETE FROM ml_blocks WHERE workspace = ? AND blob = ?", owner, name)
+            self._store.execute("DELETE FROM storage_metadata WHERE owner = ? AND blob = ?", owner, name)
             etag = f'"0x{uuid.uuid4().hex[:15].upper()}"'
             self._store.execute(
                 "INSERT OR REPLACE INTO ml_blobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                workspace, name, file.name, size, md5, content_type, etag, time.time(),
+                owner, name, file.name, size, md5, content_type, etag, time.time(),
             )  # fmt: skip
         if replaced:
             replaced.path.unlink(missing_ok=True)
         for row in blocks:
             (file.parent / row["file"]).unlink(missing_ok=True)
-        blob = self.find(workspace, name)
+        blob = self.find(owner, name)
         assert blob
         return blob
 
-    def seal(self, workspace: str, name: str) -> None:
-        """A growing blob is complete."""
-        blob = self.find(workspace, name)
-        if blob and blob.size is None:
+    def seal(self, owner: str, name: str, metadata: Mapping[str, str] | None = None) -> None:
+        """A growing blob is complete; its metadata from now on."""
+        blob = self.find(owner, name)
+        if not blob or blob.size is not None:
+            return
+        with self._store.transaction():
             self._store.execute(
                 "UPDATE ml_blobs SET size = ?, modified = ? WHERE workspace = ? AND name = ?",
-                blob.length(), time.time(), workspace, name,
+                blob.length(), time.time(), owner, name,
             )  # fmt: skip
+            for key, value in (metadata or {}).items():
+                self._store.execute(
+                    "INSERT OR REPLACE INTO storage_metadata VALUES (?, ?, ?, ?)", owner, name, key, value
+                )
 
-    def find(self, workspace: str, name: str) -> Blob | None:
-        row = self._store.one("SELECT * FROM ml_blobs WHERE workspace = ? AND name = ?", workspace, name)
+    def find(self, owner: str, name: str) -> Blob | None:
+        row = self._store.one("SELECT * FROM ml_blobs WHERE workspace = ? AND name = ?", owner, name)
         if not row:
             return None
+        metadata = self._store.all("SELECT key, value FROM storage_metadata WHERE owner = ? AND blob = ?", owner, name)
         return Blob(
             name=row["name"],
-            path=self._folder / workspace / row["file"],
+            path=self._folder / owner / row["file"],
             size=row["size"],
             md5=row["md5"],
             content_type=row["content_type"],
             etag=row["etag"],
             modified=row["modified"],
+            metadata={entry["key"]: entry["value"] for entry in metadata},
         )
 
-    def stage(self, workspace: str, name: str, block: str, file: Path) -> None:
+    def stage(self, owner: str, name: str, block: str, file: Path) -> None:
         """Keep an uncommitted block; one of the same id is replaced."""
-        replaced = self.block(workspace, name, block)
+        replaced = self.block(owner, name, block)
         self._store.execute(
             "INSERT OR REPLACE INTO ml_blocks VALUES (?, ?, ?, ?, ?, ?)",
-            workspace, name, block, file.name, file.stat().st_size, time.time(),
+            owner, name, block, file.name, file.stat().st_size, time.time(),
         )  # fmt: skip
         if replaced:
             replaced.unlink(missing_ok=True)
 
-    def block(self, workspace: str, name: str, block: str) -> Path | None:
+    def block(self, owner: str, name: str, block: str) -> Path | None:
         row = self._store.one(
-            "SELECT file FROM ml_blocks WHERE workspace = ? AND blob = ? AND id = ?", workspace, name, block
+            "SELECT file FROM ml_blocks WHERE workspace = ? AND blob = ? AND id = ?", owner, name, block
         )
-        return self._folder / workspace / row["file"] if row else None
+        return self._folder / owner / row["file"] if row else None
 
-    def staged_bytes(self, workspace: str, name: str) -> int:
+    def staged_bytes(self, owner: str, name: str) -> int:
         """Size of all uncommitted blocks of a blob."""
         row = self._store.one(
-            "SELECT COALESCE(SUM(size), 0) AS total FROM ml_blocks WHERE workspace = ? AND blob = ?", workspace, name
+            "SELECT COALESCE(SUM(size), 0) AS total FROM ml_blocks WHERE workspace = ? AND blob = ?", owner, name
         )
         return int(row["total"]) if row else 0
 
-    def forget(self, workspace: str) -> None:
-        """Remove every blob of a workspace that was deleted for good."""
+    def forget(self, owner: str) -> None:
+        """Remove every blob of an owner that was deleted for good."""
         with self._store.transaction():
-            self._store.execute("DELETE FROM ml_blobs WHERE workspace = ?", workspace)
-            self._store.execute("DELETE FROM ml_blocks WHERE workspace = ?", workspace)
+            self._store.execute("DELETE FROM ml_blobs WHERE workspace = ?", owner)
+            self._store.execute("DELETE FROM ml_blocks WHERE workspace = ?", owner)
+            self._store.execute("DELETE FROM storage_metadata WHERE owner = ?", owner)
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._folder / workspace)
+            shutil.rmtree(self._folder / owner)
 
 
 def concatenate(parts: list[Path], target: Path) -> None:
