@@ -4,7 +4,7 @@ import pulumi
 from pulumi_azure_native import resources
 
 from components import settings
-from components.deployment import EdgeDeployment
+from components.deployment import EdgeDeployment, deployment_inputs
 from components.device import EdgeDevice
 from components.hub import IotHub
 from components.image import ModelImage, image_inputs
@@ -33,17 +33,8 @@ image = ModelImage("image", image_inputs(stack, workspace.workspace_id, registry
 devices, deployments = {}, {}
 for device in stack.devices:
     devices[device.id] = EdgeDevice(device.id, {"hub_id": hub.hub_id, "device_id": device.id, "tags": device.tags})
-    deployments[device.id] = EdgeDeployment(
-        f"{device.id}-deployment",
-        {
-            "hubId": hub.hub_id,
-            "deviceId": devices[device.id].device_id,
-            "deployment": {**stack.deployment.for_manifest(), "image": image.ref},
-            "registries": [registry.credentials.login],
-            "verify": {"timeoutSeconds": stack.deployment.verify.timeout_seconds},
-            "onFailure": stack.deployment.on_failure,
-        },
-    )
+    inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, [registry.credentials.login])
+    deployments[device.id] = EdgeDeployment(f"{device.id}-deployment", inputs)
 
 pulumi.export("workspaceConfig", workspace.config)
 pulumi.export("loginServer", registry.credentials.login_server)

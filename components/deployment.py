@@ -12,9 +12,11 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone, is_unknown
 from components.edge import manifest, validate
+from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
 from components.services import progress, rollout
 from components.services.errors import NotFoundError, ServiceError
 from components.services.hub import Hub
+from components.settings import Settings
 
 _SOME_IMAGE = f"registry.invalid/image@sha256:{'0' * 64}"
 _BASE_SECONDS = 60  # how long `destroy` gives a connected device to stop its modules
@@ -30,6 +32,24 @@ class EdgeDeploymentInputs(TypedDict):
     verify: dict[str, Any]
     """{enabled, timeoutSeconds}"""
     onFailure: NotRequired[str]
+
+
+def deployment_inputs(
+    settings: Settings, hub_id: Input[str], device_id: Input[str], image: Input[str], logins: list[Any]
+) -> EdgeDeploymentInputs:
+    """From a stack's settings, for one of its devices."""
+    deployment = settings.deployment.for_manifest()
+    if (settings.image.builder, settings.image.mode) == ("azureml", "package"):
+        own = {"Entrypoint": ["python", f"{APP_ROOT}/{PACKAGE_SOURCE}/edge_runtime"]}
+        deployment["createOptions"] = {**own, **deployment.get("createOptions", {})}
+    return {
+        "hubId": hub_id,
+        "deviceId": device_id,
+        "deployment": {**deployment, "image": image},
+        "registries": logins,
+        "verify": {"timeoutSeconds": settings.deployment.verify.timeout_seconds},
+        "onFailure": settings.deployment.on_failure,
+    }
 
 
 class EdgeDeploymentProvider(Provider):

@@ -36,6 +36,7 @@ class ModelImageInputs(TypedDict):
 
 
 RUNTIME = "scoring/edge_runtime"
+TEMPLATE = "scoring/Dockerfile.j2"
 RECIPES = {"azureml/containerImage": "1", "azureml/package": "1", "dockerfile": "1"}
 """To be raised when the same sources give another image: the staging, the driver, the runtime's requirements."""
 
@@ -63,8 +64,8 @@ def image_inputs(
     recipe = f"{image.builder}/{image.mode}"
     if image.builder != "azureml":  # the same Dockerfile, so either finds what the other built
         recipe = "dockerfile"
-        paths["dockerfile"] = image.dockerfile
-        sources["dockerfile"] = fingerprint.file_part(Path(image.dockerfile))
+        paths["dockerfile"] = image.dockerfile or TEMPLATE
+        sources["dockerfile"] = fingerprint.file_part(Path(paths["dockerfile"]))
         sources["base image"] = image.base_image
     return {
         "workspaceId": workspace_id,

@@ -19,6 +19,8 @@ from tools import cache, system
 from tools.console import run, say
 
 REPOSITORY = "aml-edge/base"
+LOCAL_NAME = f"{REPOSITORY}:local"
+"""Whatever the recipe is today: what the local stack files name as image.baseImage."""
 SUITE = "bookworm"
 PACKAGES = ["ca-certificates", "libgomp1", "python3", "python3-pip", "python3-venv"]
 TRIMMED = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"]
@@ -38,7 +40,7 @@ ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 def ensure(client: docker.DockerClient) -> str:
     """The name of a base image that the engine holds: `$LOCALAZURE_BASE_IMAGE`, else the one made here, its recipe as tag."""
     configured = os.environ.get("LOCALAZURE_BASE_IMAGE")
-    if configured and not configured.startswith(REPOSITORY + ":"):
+    if configured and not configured.startswith(f"{REPOSITORY}:"):
         return configured
     bundle = _ca_bundle()
     recipe = hashlib.sha256("\n".join([SUITE, *PACKAGES, *TRIMMED, DOCKERFILE]).encode() + bundle).hexdigest()[:12]
@@ -47,6 +49,7 @@ def ensure(client: docker.DockerClient) -> str:
         if not _held(client, name):
             rootfs = cache.ensure(f"rootfs/{SUITE}-{_rootfs_recipe()}", _bootstrap) / "rootfs.tar"
             _build(client, name, rootfs, bundle)
+        client.images.get(name).tag(*LOCAL_NAME.split(":"))
     return name
 
 

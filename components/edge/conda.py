@@ -50,35 +50,11 @@ RENAMED = {
 # Part of the interpreter or of pip itself: nothing to install.
 IMPLIED = frozenset({"python", "pip", "setuptools", "wheel"})
 # Libraries and tools that only conda has; `azureml` builds with conda.
-CONDA_ONLY = frozenset(
-    [
-        "blas",
-        "cudatoolkit",
-        "cudnn",
-        "gcc",
-        "gxx",
-        "gxx_linux-64",
-        "libblas",
-        "libgcc",
-        "libgcc-ng",
-        "libgfortran",
-        "libgomp",
-        "libopenblas",
-        "libstdcxx-ng",
-        "make",
-        "mkl",
-        "mkl-service",
-        "nccl",
-        "openjdk",
-        "openmpi",
-        "openssl",
-        "r-base",
-        "cmake",
-        "ffmpeg",
-        "git",
-        "llvm-openmp",
-    ]
-)
+_CONDA_ONLY_NAMES = """
+    blas cudatoolkit cudnn ffmpeg gcc git gxx gxx_linux-64 libblas libgcc libgcc-ng libgfortran libgomp libopenblas libstdcxx-ng
+    llvm-openmp make mkl mkl-service nccl openjdk openmpi openssl r-base
+"""
+CONDA_ONLY = frozenset(_CONDA_ONLY_NAMES.split())
 _SPEC = re.compile(r"(?:[^:\s]+::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*)\s*(?P<version>.*)")
 
 

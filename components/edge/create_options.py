@@ -12,6 +12,9 @@ from components.edge.limits import CHUNK_CHARACTERS, CHUNKS_MAX
 APP_ROOT = "/var/azureml-app"
 """Azure ML's convention for what an image scores with."""
 
+PACKAGE_SOURCE = "app"
+"""The source directory of `Model.package`, which azureml-core keeps as a folder below the root: its script, its edge_runtime."""
+
 HARDENED: Mapping[str, Any] = {
     # The supervisor reaches an image of Azure ML as a dependency file, so that only the deployment can make it the entry point.
     "Entrypoint": ["python", f"{APP_ROOT}/edge_runtime"],

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from components.settings.deployment import DeploymentSettings, RuntimeModuleSettings, VerifySettings
 from components.settings.models import (
-    BUILT,
+    BUILDERS,
     MODES,
     DeviceSettings,
     HubSettings,
@@ -25,7 +25,7 @@ from components.settings.models import (
 from components.settings.problems import NAMESPACE, Problem, SettingsError, from_pydantic, key
 
 __all__ = [
-    "BUILT",
+    "BUILDERS",
     "MODES",
     "NAMESPACE",
     "DeploymentSettings",

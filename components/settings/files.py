@@ -39,6 +39,23 @@ def check_model(path: Path) -> Iterator[Finding]:
         yield Finding(f"{path} is empty or not a regular file", fix)
 
 
+def check_dependency(path: Path) -> Iterator[Finding]:
+    """A dependency of the script is a file, or a folder whose links stay inside it."""
+    if not path.exists():
+        yield Finding(f"there is no file or folder {path}", "write it, or take it out of image.dependencies")
+    elif path.is_dir():
+        try:
+            fingerprint.tree_files(path)
+        except fingerprint.FingerprintError as error:
+            yield Finding(str(error), "mend the folder, or take it out of image.dependencies")
+
+
+def check_template(path: Path) -> Iterator[Finding]:
+    """The Dockerfile's template is there; jinja2 reads it when the image is built."""
+    if not path.is_file():
+        yield Finding(f"there is no file {path}", "write it, or leave image.dockerfile out to use the project's own")
+
+
 def check_script(path: Path) -> Iterator[Finding]:
     """A scoring script is a Python file whose module defines `init()` and `run(...)`; its name must be importable
     (azureml-core, `validate_entry_script_name`)."""

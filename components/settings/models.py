@@ -6,23 +6,22 @@ Paths are kept as the user wrote them (relative to the project's folder), so tha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from components.edge import limits
-from components.edge.names import DEVICE_ID_RULE, is_device_id
+from components.edge.names import DEVICE_ID_RULE, is_device_id, is_image_reference
 from components.settings import files
 from components.settings.base import SettingsModel, Tags, Whole
 from components.settings.deployment import DeploymentSettings
 from components.settings.problems import Finding, did_you_mean, refuse, refuse_all
 
 MODES = ("containerImage", "package")
-BUILT: Mapping[str, tuple[str, ...]] = {"azureml": ("containerImage",), "acr": (), "docker": ()}
-"""Every builder there is to be, with the modes that work today. A mode is a choice of the `azureml` builder only; a builder for
-which it means nothing lists them all, so that `image.builder` alone switches a stack."""
+BUILDERS = ("azureml", "acr", "docker")
+"""A mode is a choice of `azureml` only; it means nothing to the others, so that `image.builder` alone switches a stack."""
 
 _HUB_UNITS = {"F1": 1, "S1": 200, "S2": 200, "S3": 10}  # "IoT Hub quotas and throttling"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")  # azureml-core, model_name_validation
@@ -99,6 +98,12 @@ class ImageSettings(SettingsModel):
     mode: str = "containerImage"
     script: Annotated[str, _file(files.check_script)] = "scoring/score.py"
     conda_file: Annotated[str, _file(files.check_conda)] = "scoring/myenv.yml"
+    dependencies: list[Annotated[str, _file(files.check_dependency)]] = Field(default_factory=list)
+    """Files and folders that lie beside the script in the image."""
+    base_image: str = "python:3.11-slim"
+    """Of the builders docker and acr; by digest, since a tag may move without the fingerprint seeing it."""
+    dockerfile: Annotated[str, _file(files.check_template)] | None = None
+    """Template of the builders docker and acr; the project's own scoring/Dockerfile.j2 when left out."""
     description: str = ""
     tags: Tags = Field(default_factory=dict)
 
@@ -112,26 +117,31 @@ class ImageSettings(SettingsModel):
             )
         return name
 
+    @field_validator("base_image")
+    @classmethod
+    def _base_image(cls, image: str) -> str:
+        if not is_image_reference(image):
+            refuse("is not an image reference", "write [host[:port]/]name[:tag][@sha256:digest], in lower case")
+        return image
+
     @field_validator("builder")
     @classmethod
     def _builder(cls, builder: str) -> str:
-        working = [name for name, modes in BUILT.items() if modes]
-        fix = f"pulumi config set --path aml-edge:image.builder {working[0]}"
-        if builder not in BUILT:
-            refuse(f"must be one of {', '.join(BUILT)}{did_you_mean(builder, BUILT)}", fix)
-        if not BUILT[builder]:
-            refuse(f"the builder {builder} is not built yet; {', '.join(working)} is", fix)
+        if builder not in BUILDERS:
+            refuse(
+                f"must be one of {', '.join(BUILDERS)}{did_you_mean(builder, BUILDERS)}",
+                f"pulumi config set --path aml-edge:image.builder {BUILDERS[0]}",
+            )
         return builder
 
     @field_validator("mode")
     @classmethod
-    def _mode(cls, mode: str, info: ValidationInfo) -> str:
-        fix = f"pulumi config set --path aml-edge:image.mode {MODES[0]}"
+    def _mode(cls, mode: str) -> str:
         if mode not in MODES:
-            refuse(f"must be one of {', '.join(MODES)}{did_you_mean(mode, MODES)}", fix)
-        builder = info.data.get("builder", "azureml")  # a bad builder is reported by itself
-        if mode not in BUILT[builder]:
-            refuse(f"the mode {mode} of the builder {builder} is not built yet; {', '.join(BUILT[builder])} is", fix)
+            refuse(
+                f"must be one of {', '.join(MODES)}{did_you_mean(mode, MODES)}",
+                f"pulumi config set --path aml-edge:image.mode {MODES[0]}",
+            )
         return mode
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from components.edge import manifest
 from components.edge.validate import validate
-from components.settings import BUILT, MODES, Settings, SettingsError, load, load_from_pulumi, models
+from components.settings import BUILDERS, MODES, Settings, SettingsError, load, load_from_pulumi
 from components.settings.base import SettingsModel
 
 Load = Callable[..., Settings]
@@ -231,20 +231,23 @@ def test_absolute_paths_are_taken_as_written(load_with: Load, root: Path) -> Non
     assert load_with(model={"path": path}).model.path == path
 
 
-def test_the_table_decides_which_builders_work(
-    load_with: Load, problem: Refused, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("builder", BUILDERS)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_builder_takes_either_mode_so_that_the_builder_alone_switches_a_stack(
+    load_with: Load, builder: str, mode: str
 ) -> None:
-    assert BUILT.keys() == {"azureml", "acr", "docker"}
-    for builder in BUILT:
-        for mode in MODES:
-            image = {"builder": builder, "mode": mode}
-            if mode in BUILT[builder]:
-                assert load_with(image=image).image.builder == builder
-            else:
-                with pytest.raises(SettingsError, match="not built yet"):
-                    load_with(image=image)
-    monkeypatch.setattr(models, "BUILT", {**BUILT, "docker": MODES})
-    assert load_with(image={"builder": "docker"}).image.builder == "docker"
+    image = load_with(image={"builder": builder, "mode": mode}).image
+    assert (image.builder, image.mode) == (builder, mode)
+
+
+def test_files_of_the_image_must_be_there(problem: Refused) -> None:
+    assert "no file or folder" in problem("image.dependencies[0]", image={"dependencies": ["none.py"]})
+    assert "no file" in problem("image.dockerfile", image={"dockerfile": "none.j2"})
+
+
+def test_the_base_image_is_an_image_reference(load_with: Load, problem: Refused) -> None:
+    assert load_with(image={"baseImage": "python:3.12-slim"}).image.base_image == "python:3.12-slim"
+    assert "not an image reference" in problem("image.baseImage", image={"baseImage": "Not An Image"})
 
 
 def test_everything_wrong_is_reported_at_once_in_the_order_of_the_stack_file(root: Path) -> None:

@@ -14,7 +14,19 @@ from azureml.core import Workspace
 from azureml.core.image import ContainerImage, Image
 from azureml.core.model import Model
 
+from components.services.aml.packages import package_models
 from components.services.errors import ServiceError
+
+__all__ = [
+    "create_image",
+    "delete_image",
+    "delete_model",
+    "get_model",
+    "image_state",
+    "package_models",
+    "register_model",
+    "update_model",
+]
 
 CONTENT_PROPERTY = "contentHash"
 FINGERPRINT_TAG = "fingerprint"

@@ -8,8 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A registered model and where its file or folder is on this machine."""
+
+    id: str
+    """`name:version` in the workspace."""
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.id.rpartition(":")[0]
+
+    @property
+    def version(self) -> str:
+        return self.id.rpartition(":")[2]
 
 
 @dataclass(frozen=True)
@@ -20,11 +36,16 @@ class BuildRequest:
     registry_id: str
     name: str
     fingerprint: str
-    model_ids: list[str]
+    models: list[ModelFile]
     script: Path
     conda_file: Path
     runtime: Path
     """The folder scoring/edge_runtime."""
+    dependencies: list[Path]
+    """Files and folders that lie beside the script in the image."""
+    base_image: str
+    dockerfile: Path
+    """Template and base image of the builders without an environment service of their own: docker, acr."""
     tags: Mapping[str, str]
     description: str
     progress: Callable[[str], None] = field(repr=False)
@@ -39,8 +60,9 @@ class BuiltImage:
 
 
 def of(builder: str, mode: str) -> Any:
-    """The module that builds for `builder` and `mode`; settings have refused what is not here."""
-    from components.services.builders import azureml_container_image
+    """The module that builds for `builder` and `mode` (which only `azureml` has several of)."""
+    from components.services.builders import acr, azureml_container_image, azureml_package, docker_engine
 
-    modules: dict[tuple[str, str], ModuleType] = {("azureml", "containerImage"): azureml_container_image}
-    return modules[builder, mode]
+    if builder == "azureml":
+        return {"containerImage": azureml_container_image, "package": azureml_package}[mode]
+    return {"acr": acr, "docker": docker_engine}[builder]

@@ -48,16 +48,17 @@ def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
 
 
 def _create(request: BuildRequest) -> dict[str, str]:
+    beside = [request.runtime, *request.dependencies]
     made: dict[str, str] = client.call(
         workspace_config(request.workspace_id),
         "create_image",
         {
             "name": request.name,
             "fingerprint": request.fingerprint,
-            "model_ids": request.model_ids,
+            "model_ids": [model.id for model in request.models],
             "execution_script": request.script.name,
             "conda_file": request.conda_file.name,
-            "dependencies": [request.runtime.name],
+            "dependencies": [part.name for part in beside],
             "tags": dict(request.tags),
             "description": request.description,
             "timeout_seconds": TIMEOUT_SECONDS,
@@ -65,7 +66,7 @@ def _create(request: BuildRequest) -> dict[str, str]:
         files={
             request.script.name: request.script,
             request.conda_file.name: conda.with_runtime(request.conda_file.read_text()).encode(),
-            request.runtime.name: request.runtime,
+            **{part.name: part for part in beside},
         },
         progress=request.progress,
     )

@@ -1,0 +1,67 @@
+"""`Model.package`: models, script and environment made into an image by Azure ML. Runs in the worker process only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from azureml.core import Environment, Workspace
+from azureml.core.model import InferenceConfig, Model
+
+from components.services.errors import ServiceError
+
+POLL_SECONDS = 2
+LOG_TAIL_LINES = 20
+
+
+def package_models(
+    workspace: Workspace,
+    progress: Callable[[str], None],
+    *,
+    name: str,
+    label: str,
+    model_ids: list[str],
+    source_directory: str,
+    entry_script: str,
+    conda_file: str,
+    timeout_seconds: float,
+) -> str:
+    """Package and wait. Returns `loginServer/name:label`. Raises ServiceError with the log's last lines when it failed."""
+    environment = Environment.from_conda_specification(name, conda_file)
+    inference = InferenceConfig(entry_script=entry_script, source_directory=source_directory, environment=environment)
+    models = [Model(workspace, id=model_id) for model_id in model_ids]
+    package: Any = Model.package(workspace, models, inference, image_name=name, image_label=label)
+    progress(f"Azure ML packages {name}:{label}")
+    deadline = time.monotonic() + timeout_seconds
+    lines: list[str] = []
+    read, rest = 0, ""
+    while True:
+        package.update_creation_state()
+        running = package.state in ("NotStarted", "Running")
+        fresh = package.get_logs(decode=False, offset=read)
+        read += len(fresh)
+        text = rest + fresh.decode("utf-8", "replace")
+        whole, _, rest = text.rpartition("\n") if running else (text, "", "")
+        for line in filter(str.strip, whole.splitlines()):
+            progress(line.rstrip())
+            lines.append(line.rstrip())
+        if package.state == "Succeeded":
+            return str(package.location)
+        tail = "\n".join(f"    {line}" for line in lines[-LOG_TAIL_LINES:])
+        if not running:
+            raise ServiceError(
+                "package the models as",
+                f"{name}:{label}",
+                f"Azure ML ended it as {package.state}. The end of its log:\n{tail}",
+                f"The whole log: {str(package.package_build_log_uri).partition('?')[0]}. "
+                "Correct the cause, then run `pulumi up` again.",
+            )
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                "package the models as",
+                f"{name}:{label}",
+                f"it is still '{package.state}' after {timeout_seconds:.0f} s",
+                "Azure ML goes on; run `pulumi up` again to find what it has pushed by then.",
+            )
+        time.sleep(POLL_SECONDS)

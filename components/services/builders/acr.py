@@ -1,0 +1,147 @@
+"""`builder: acr`: a quick build of ACR Tasks. Azure builds; this machine needs no Docker engine.
+
+Upload the context, schedule a run, follow its log, poll the run. The image's tag is its fingerprint, as with the builder `docker`.
+Source: the REST API "Registries - Schedule Run" and "Runs" (2019-06-01-preview), and how the Azure CLI's `az acr build` uses it.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from components.services import azure
+from components.services.builders import BuildRequest, BuiltImage
+from components.services.builders.context import DOCKERFILE, build_context
+from components.services.builders.tagged import discard, find_or_make
+from components.services.errors import ServiceError
+from components.services.registry import Credentials
+
+__all__ = ["build", "discard"]
+
+API_VERSION = "2019-06-01-preview"
+TIMEOUT_SECONDS = 3600
+POLL_SECONDS = 2.0
+LOG_TAIL_LINES = 20
+FINAL = ("Succeeded", "Failed", "Canceled", "Error", "Timeout")
+
+
+def build(request: BuildRequest) -> BuiltImage:
+    """Find the fingerprint in the registry, or let ACR build it; a run that an interrupted `up` left is taken over."""
+    return find_or_make(request, _build)
+
+
+def _build(request: BuildRequest, credentials: Credentials) -> None:
+    _follow(request, _running(request) or _schedule(request))
+
+
+def _running(request: BuildRequest) -> str | None:
+    """The id of a run that is building this very fingerprint."""
+    wanted = f"{request.name}:{request.fingerprint}"
+    listed = azure.get(f"{request.registry_id}/runs", api_version=API_VERSION)
+    for run in listed.get("value", []):
+        images = run["properties"].get("outputImages") or []
+        named = [f"{image.get('repository')}:{image.get('tag')}" for image in images]
+        if run["properties"]["status"] not in FINAL and wanted in named:
+            request.progress(f"taking over the build {run['name']}")
+            return str(run["properties"]["runId"])
+    return None
+
+
+def _schedule(request: BuildRequest) -> str:
+    place = azure.post(request.registry_id, "listBuildSourceUploadUrl", api_version=API_VERSION)
+    with build_context(request) as folder:
+        request.progress("uploading the build context")
+        _upload(request, place["uploadUrl"], folder)
+    body = {
+        "type": "DockerBuildRequest",
+        "imageNames": [f"{request.name}:{request.fingerprint}"],
+        "isPushEnabled": True,
+        "sourceLocation": place["relativePath"],
+        "dockerFilePath": DOCKERFILE,
+        "platform": {"os": "Linux", "architecture": "amd64"},
+        "timeout": TIMEOUT_SECONDS,
+    }
+    run = azure.post(request.registry_id, "scheduleRun", body, api_version=API_VERSION, repeatable=False)
+    run_id = str(run["properties"]["runId"])
+    request.progress(f"ACR builds it as run {run_id}")
+    return run_id
+
+
+def _upload(request: BuildRequest, url: str, folder: Path) -> None:
+    """The context as a tar.gz; written to disk first, since models can be large."""
+    archive = folder.parent / f"{folder.name}.tar.gz"
+    try:
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(folder, arcname="")
+        with archive.open("rb") as file:
+            answer = requests.put(url, data=file, headers={"x-ms-blob-type": "BlockBlob"}, timeout=600)
+    except requests.RequestException as error:
+        raise ServiceError(
+            "upload the build context of", request.name, type(error).__name__, "Run `pulumi up` again."
+        ) from None
+    finally:
+        archive.unlink(missing_ok=True)
+    if answer.status_code != 201:
+        raise ServiceError("upload the build context of", request.name, f"{answer.status_code} {answer.reason}")
+
+
+def _follow(request: BuildRequest, run_id: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS + 300
+    log = _Log(request, run_id)
+    while True:
+        properties = azure.get(f"{request.registry_id}/runs/{run_id}", api_version=API_VERSION)["properties"]
+        log.show(final=properties["status"] in FINAL)
+        if properties["status"] == "Succeeded":
+            return
+        if properties["status"] in FINAL:
+            reason = properties.get("runErrorMessage") or properties["status"]
+            tail = "\n".join(f"    {line}" for line in log.lines[-LOG_TAIL_LINES:])
+            raise ServiceError(
+                "build the image",
+                f"{request.name} as run {run_id}",
+                f"{reason}. The end of its log:\n{tail}",
+                f"The whole log: az acr task logs --registry {azure.name_of(request.registry_id)} --run-id {run_id}. "
+                "Correct the cause, then run `pulumi up` again.",
+            )
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                "build the image",
+                f"{request.name} as run {run_id}",
+                f"it is still '{properties['status']}'",
+                "ACR goes on building; run `pulumi up` again to take it over.",
+            )
+        time.sleep(POLL_SECONDS)
+
+
+class _Log:
+    """The run's log, a blob that grows. A courtesy: the run's status decides."""
+
+    def __init__(self, request: BuildRequest, run_id: str) -> None:
+        self.lines: list[str] = []
+        self._request, self._run_id, self._read, self._rest = request, run_id, 0, ""
+
+    def show(self, final: bool) -> None:
+        content = self._fetch()
+        self._read += len(content)
+        text = self._rest + io.TextIOWrapper(io.BytesIO(content), "utf-8", errors="replace").read()
+        whole, _, self._rest = (text, "", "") if final else text.rpartition("\n")
+        for line in whole.splitlines():
+            if line.strip():
+                self.lines.append(line.rstrip())
+                self._request.progress(line.rstrip())
+
+    def _fetch(self) -> bytes:
+        try:
+            run = f"{self._request.registry_id}/runs/{self._run_id}"
+            link: Any = azure.post(run, "listLogSasUrl", api_version=API_VERSION)["logLink"]
+            answer = requests.get(link, headers={"Range": f"bytes={self._read}-"}, timeout=30)
+        except (requests.RequestException, ServiceError, KeyError):
+            return b""
+        if answer.status_code == 206:
+            return answer.content
+        return answer.content[self._read :] if answer.status_code == 200 else b""

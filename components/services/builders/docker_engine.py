@@ -1,0 +1,91 @@
+"""`builder: docker`: the local Docker engine builds and pushes, with its layer cache."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import docker
+import docker.errors
+
+from components.services.builders import BuildRequest, BuiltImage
+from components.services.builders.context import DOCKERFILE, build_context
+from components.services.builders.tagged import discard, find_or_make
+from components.services.errors import ServiceError
+from components.services.registry import Credentials
+
+__all__ = ["build", "discard"]
+
+TIMEOUT_SECONDS = 3600
+LOG_TAIL_LINES = 20
+# What pip in the build may need to know of this machine's package index. Build arguments stay readable in the image's history.
+PIP_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
+
+
+def build(request: BuildRequest) -> BuiltImage:
+    """Find the fingerprint in the registry, or build and push it."""
+    return find_or_make(request, _build_and_push)
+
+
+def _build_and_push(request: BuildRequest, credentials: Credentials) -> None:
+    tag = f"{credentials.login_server}/{request.name}:{request.fingerprint}"
+    try:
+        client = docker.from_env(timeout=TIMEOUT_SECONDS)
+        client.ping()
+    except docker.errors.DockerException as error:
+        raise ServiceError(
+            "build the image",
+            tag,
+            f"no Docker engine answers: {str(error)[:200]}",
+            "Start Docker or set DOCKER_HOST; image.builder acr builds in Azure without an engine.",
+        ) from None
+    try:
+        with build_context(request) as folder:
+            lines = client.api.build(
+                path=str(folder),
+                dockerfile=DOCKERFILE,
+                tag=tag,
+                rm=True,
+                forcerm=True,
+                decode=True,
+                network_mode="host",
+                buildargs=_pip_settings(),
+            )
+            _follow(request, "build the image", tag, lines)
+        request.progress(f"pushing {tag}")
+        login = {"username": credentials.username, "password": credentials.password}
+        _follow(request, "push the image", tag, client.api.push(tag, stream=True, decode=True, auth_config=login))
+        client.images.remove(tag, noprune=True)  # the layers stay as cache
+    except docker.errors.APIError as error:
+        raise ServiceError("build the image", tag, str(error.explanation or error)[:500]) from None
+    finally:
+        client.close()
+
+
+def _follow(request: BuildRequest, doing: str, tag: str, events: Any) -> None:
+    """Show the engine's lines. Raises ServiceError with the last of them when it reports an error."""
+    tail: collections.deque[str] = collections.deque(maxlen=LOG_TAIL_LINES)
+    for event in events:
+        for line in str(event.get("stream", "")).splitlines():
+            if line.strip():
+                tail.append(line.rstrip())
+                request.progress(line.rstrip())
+        if "error" in event:
+            log = "\n".join(f"    {line}" for line in tail)
+            raise ServiceError(doing, tag, f"{event['error']}\n{log}", "Correct the cause, then run `pulumi up` again.")
+
+
+def _pip_settings() -> dict[str, str]:
+    given = {name: os.environ[name] for name in PIP_VARIABLES if os.environ.get(name)}
+    for name, value in given.items():
+        if any(urlsplit(url).password or urlsplit(url).username for url in re.split(r"\s+", value)):
+            raise ServiceError(
+                "build the image",
+                "with the local Docker engine",
+                f"{name} holds a login, which would stay in the image's history",
+                "Use a base image whose /etc/pip.conf knows the index, or an index without a login.",
+            )
+    return given
