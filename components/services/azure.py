@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.core.pipeline import PipelineResponse
 from azure.core.pipeline.policies import RetryPolicy
@@ -29,6 +32,7 @@ API_VERSIONS = {
     "microsoft.machinelearningservices/workspaces": "2024-04-01",
 }
 RETRIES = 5
+TOKEN_RESERVE_SECONDS = 300
 LONGEST_PAUSE_SECONDS = 60
 """Whoever asks for a longer one by Retry-After gets no further request: a run must not seem to hang."""
 
@@ -85,6 +89,26 @@ def credential() -> DefaultAzureCredential:
     return DefaultAzureCredential()
 
 
+_tokens: dict[str, AccessToken] = {}
+_tokens_lock = threading.Lock()
+
+
+def token(audience: str) -> str:
+    """An access token for an audience such as `https://management.azure.com/`. Raises ServiceError.
+
+    Kept until five minutes before its end: the Azure CLI, a process of its own, would run for every single request.
+    """
+    scope = f"{audience.rstrip('/')}/.default"
+    with _tokens_lock:
+        held = _tokens.get(scope)
+        if held is None or held.expires_on - time.time() < TOKEN_RESERVE_SECONDS:
+            try:
+                held = _tokens[scope] = credential().get_token(scope)
+            except AzureError as error:
+                raise ServiceError("get a token for", audience, _reason(error), _LOG_IN) from error
+        return held.token
+
+
 @functools.cache
 def _client() -> ARMPipelineClient:
     retry = _Retry(retry_total=RETRIES, retry_status=RETRIES, retry_backoff_factor=0.5, retry_backoff_max=30)
@@ -129,6 +153,20 @@ def patch(resource_id: str, body: dict[str, Any]) -> dict[str, Any]:
     return _json("update", resource_id, _send("update", "PATCH", resource_id, resource_id, body))
 
 
+def collection(path: str) -> list[dict[str, Any]]:
+    """All pages of a list: `/subscriptions`, `/subscriptions/s/providers/Ns/type`."""
+    kind = "/".join(path.strip("/").split("/")[3:5]).lower()
+    version = API_VERSIONS.get(kind, "2022-12-01")
+    found: list[dict[str, Any]] = []
+    following = path
+    while following:
+        page = _json("list", path, _send("list", "GET", path, following, api_version=version))
+        found += page.get("value", [])
+        # ARM's nextLink is absolute and repeats the api-version
+        following = str(page.get("nextLink") or "").removeprefix(cloud().resource_manager)
+    return found
+
+
 def name_of(resource_id: str) -> str:
     return resource_id.rstrip("/").rsplit("/", 1)[-1]
 
@@ -148,8 +186,7 @@ def _send(
         answer = _client().send_request(request, retry_on_methods=_REPEATABLE if repeatable else [])
         answer.read()
     except ClientAuthenticationError as error:
-        advice = "Log in (az login, or the AZURE_* variables of a service principal), then run the command again."
-        raise ServiceError(doing, resource_id, _reason(error), advice) from error
+        raise ServiceError(doing, resource_id, _reason(error), _LOG_IN) from error
     except AzureError as error:
         advice = f"Check the connection to {cloud().resource_manager}, then run the command again."
         raise ServiceError(doing, resource_id, _reason(error), advice) from error
@@ -184,6 +221,9 @@ def _message(answer: HttpResponse) -> str:
         return f"{error['code']}: {error['message']}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return (answer.reason or "").strip() or "without a reason"
+
+
+_LOG_IN = "Log in (az login, or the AZURE_* variables of a service principal), then run the command again."
 
 
 def _advice(status: int) -> str:

@@ -171,12 +171,9 @@ def _transient(error: BaseException) -> bool:
         busy = error.response.status_code == 429 or error.response.status_code >= 500
         return busy and _asked_seconds(error) <= LONGEST_PAUSE_SECONDS
     # msrest repeats what failed to connect, and reads; a connection that broke under a POST or PATCH comes through as it is.
-    reason = getattr(error, "inner_exception", None)
-    return (
-        isinstance(error, ClientRequestError)
-        and bool(reason and reason.args)
-        and isinstance(reason.args[0], ProtocolError)
-    )
+    if not isinstance(error, ClientRequestError) or error.inner_exception is None:
+        return False
+    return isinstance(next(iter(error.inner_exception.args), None), ProtocolError)
 
 
 def _pause(state: RetryCallState) -> float:

@@ -158,6 +158,7 @@ def forget() -> None:
     """What the services cache for the life of a process."""
     for cached in (arm.cloud, arm.credential, arm._client):
         cached.cache_clear()
+    arm._tokens.clear()
 
 
 def _kind(path: str) -> str:

@@ -16,7 +16,7 @@ from components.edge import manifest
 from components.services import azure as arm
 from components.services.errors import ConflictError, NotFoundError, ServiceError
 from components.services.hub import ATTEMPTS, POLICY, Hub
-from tests.services.cloud import HUB, Cloud
+from tests.services.cloud import HUB, Cloud, forget
 from tests.services.edge import CLOSE, CLOSE_AFTER, Fault, Proxy, proxy
 
 
@@ -257,7 +257,7 @@ class TestFaults:
 
 def test_four_threads_make_their_clients_at_once(hub_id: str, device_id: str) -> None:
     """As Pulumi's provider does: everything that is cached is new to all of them."""
-    arm.cloud.cache_clear(), arm.credential.cache_clear(), arm._client.cache_clear()
+    forget()
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: Hub(hub_id).device(device_id).status, range(12)))
     assert found == ["disabled"] * 12

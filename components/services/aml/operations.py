@@ -5,15 +5,19 @@ Every function takes the workspace, a `progress(line)` and JSON arguments, and r
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
 
 import requests
+from azureml._restclient.models_client import ModelsClient
 from azureml.core import Workspace
 from azureml.core.image import ContainerImage, Image
 from azureml.core.model import Model
+from azureml.exceptions import WebserviceException
 
+from components.services.aml import build_log
 from components.services.aml.packages import package_models
 from components.services.errors import ServiceError
 
@@ -103,15 +107,18 @@ def create_image(
     Returns {"id", "location"}. Raises ServiceError with the build log's last lines when the build failed; what it left behind is deleted.
     """
     image = _find_image(workspace, name, fingerprint)
+    wanted_tags = {**tags, FINGERPRINT_TAG: fingerprint}
     if image:
         progress(f"image {image.id} has this fingerprint already ({image.creation_state})")
+        if image.tags != wanted_tags:
+            image.update(tags=wanted_tags)
     else:
         configuration = ContainerImage.image_configuration(
             execution_script=execution_script,
             runtime="python",
             conda_file=conda_file,
             dependencies=dependencies,
-            tags={**tags, FINGERPRINT_TAG: fingerprint},
+            tags=wanted_tags,
             description=description,
         )
         models = [Model(workspace, id=model_id) for model_id in model_ids]
@@ -120,13 +127,17 @@ def create_image(
     tail = _wait(image, progress, timeout_seconds)
     if image.creation_state != "Succeeded":
         address = image.image_build_log_uri
-        image.delete()
+        with contextlib.suppress(
+            WebserviceException
+        ):  # the build's failure tells more; a failed image is never found again
+            image.delete()
         raise ServiceError(
             "build the image",
             image.id,
             f"Azure ML ended the build as {image.creation_state}. The end of its log:\n"
             + "\n".join(f"    {line}" for line in tail),
-            f"The whole log: {_without_query(address)}. Correct the cause, then run `pulumi up` again.",
+            f"The whole log: {_without_query(address)} (opens with your own login, for example in the workspace's storage "
+            "account). Correct the cause, then run `pulumi up` again.",
         )
     return {"id": image.id, "location": image.image_location}
 
@@ -158,7 +169,7 @@ def _wait(image: Image, progress: Progress, timeout_seconds: float) -> list[str]
         image.update_creation_state()
         state = image.creation_state  # read before the log, so that the last round sees the whole log
         fresh, read = _log_after(image.image_build_log_uri, read, final=state in FINAL_STATES)
-        for line in fresh:
+        for line in build_log.worth_showing(fresh):
             progress(line)
         lines = (lines + fresh)[-LOG_TAIL_LINES:]
         if state in FINAL_STATES:
@@ -196,8 +207,14 @@ def _without_query(uri: str | None) -> str:
 
 
 def _retag(model: Model, tags: dict[str, str], description: str) -> None:
-    if model.tags != tags or (model.description or "") != description:
-        model.update(tags=tags, description=description)
+    """`Model.update` takes an empty value for none and leaves what there is: emptied ones are said to the service itself."""
+    patch = []
+    if (model.tags or {}) != tags:
+        patch.append({"op": "replace", "path": "/kvTags", "value": tags})
+    if (model.description or "") != description:
+        patch.append({"op": "replace", "path": "/description", "value": description})
+    if patch:
+        ModelsClient(model.workspace.service_context).patch(model.id, body=patch)
 
 
 def _model(model: Model) -> dict[str, Any]:

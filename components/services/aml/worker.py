@@ -1,73 +1,87 @@
-"""The worker process: one request on standard input, JSON lines on standard output.
+"""The worker process: JSON lines on standard input and output.
 
-    {"operation": "register_model", "arguments": {...}}
-    {"progress": "..."}  any number
-    {"result": ...}  or  {"error": {"kind": "NotFound" or "Failed", "doing", "resource", "answer", "advice"}}
+    in   {"operation": "register_model", "arguments": {...}}
+    out  {"progress": "..."}  any number
+    out  {"token": "https://management.azure.com/"}  any number, each answered by
+    in       {"token": "..."}  or  {"error": {...}}
+    out  {"result": ...}  or  {"error": {"kind": "NotFound" or "Failed", "doing", "resource", "answer", "advice"}}
 
-azureml-core prints to standard output as it likes, so the protocol moves to a descriptor of its own first.
+Tokens come from the one credential of the process that started this one. azureml-core prints to standard output as it likes, so
+the protocol moves to a descriptor of its own first.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import sys
+import threading
 from typing import Any
 
+from components.services.aml import failures
 from components.services.errors import NotFoundError, ServiceError
 
 
+class Parent:
+    """The process that started this one."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        self._lock = threading.Lock()  # azureml-core may ask for tokens from several threads
+        self.refused: ServiceError | None = None
+        """Why the last token was not given: azureml-core wraps that into errors that no longer say it."""
+        os.dup2(2, 1)
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._out.write(json.dumps(message) + "\n")
+
+    def receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(sys.stdin.readline())
+        return message
+
+    def token(self, audience: str) -> str:
+        with self._lock:
+            self.send({"token": audience})
+            answer = self.receive()
+        if "error" in answer:
+            self.refused = error_of(answer["error"])
+            raise self.refused
+        return str(answer["token"])
+
+
 def main() -> None:
-    protocol = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def send(message: dict[str, Any]) -> None:
-        protocol.write(json.dumps(message) + "\n")
-
-    request = json.load(sys.stdin)
+    parent = Parent()
+    request = parent.receive()
     try:
-        send({"result": _run(request, lambda line: send({"progress": line}))})
+        parent.send({"result": _run(parent, request)})
     except ServiceError as error:
-        send({"error": _describe(error)})
+        parent.send({"error": described(error)})
     except Exception as error:
-        send({"error": _describe(_translate(request["operation"], error))})
+        arguments, workspace = request["arguments"], _config()["workspace_name"]
+        failure = parent.refused or failures.translate(request["operation"], arguments, workspace, error)
+        parent.send({"error": described(failure)})
 
 
-def _run(request: dict[str, Any], progress: Any) -> Any:
-    from azure.identity import DefaultAzureCredential
+def _run(parent: Parent, request: dict[str, Any]) -> Any:
     from azureml.core import Workspace
     from azureml.core.authentication import TokenAuthentication
 
     from components.services.aml import operations
 
-    credential = DefaultAzureCredential()
-
-    def token(audience: str) -> str:
-        return credential.get_token(audience.rstrip("/") + "/.default").token
-
-    authentication = TokenAuthentication(token, cloud=os.environ.get("AZUREML_CURRENT_CLOUD"))
+    authentication = TokenAuthentication(parent.token, cloud=os.environ.get("AZUREML_CURRENT_CLOUD"))
     workspace = Workspace.from_config(path="config.json", auth=authentication)
-    return getattr(operations, request["operation"])(workspace, progress, **request["arguments"])
+    operation = getattr(operations, request["operation"])
+    return operation(workspace, lambda line: parent.send({"progress": line}), **request["arguments"])
 
 
-def _translate(operation: str, error: Exception) -> ServiceError:
-    """azureml-core puts the service's status and body into one long text."""
-    text = getattr(error, "message", None) or str(error)
-    status = re.search(r"Response Code: (\d+)|\bstatusCode\W+(\d+)|\((\d{3})\)", text)
-    code = next((group for group in status.groups() if group), "") if status else ""
-    missing = code == "404" or "ModelNotFound" in text or "ImageNotFound" in text
-    said = re.search(r"""["']message["']\s*:\s*["'](.*?)["']\s*[,}]""", text)
-    first = (text.strip().splitlines() or [type(error).__name__])[0]
-    answer = f"{code} {said.group(1)}".strip() if said else f"{type(error).__name__}: {first}"[:400]
-    kind = NotFoundError if missing else ServiceError
-    advice = ""
-    if code in ("401", "403"):
-        advice = "Check which identity you are logged in with and its role on the workspace (README, 'Permissions')."
-    return kind(f"{operation.replace('_', ' ')} with azureml-core in", "the workspace", answer, advice)
+def _config() -> dict[str, str]:
+    with open("config.json") as file:  # noqa: PTH123 - nothing else of pathlib is needed here
+        config: dict[str, str] = json.load(file)
+    return config
 
 
-def _describe(error: ServiceError) -> dict[str, str]:
+def described(error: ServiceError) -> dict[str, str]:
+    """The error as JSON; `error_of` makes it again."""
     return {
         "kind": "NotFound" if isinstance(error, NotFoundError) else "Failed",
         "doing": error.doing,
@@ -75,6 +89,11 @@ def _describe(error: ServiceError) -> dict[str, str]:
         "answer": error.answer,
         "advice": error.advice,
     }
+
+
+def error_of(description: dict[str, str]) -> ServiceError:
+    kind = NotFoundError if description["kind"] == "NotFound" else ServiceError
+    return kind(description["doing"], description["resource"], description["answer"], description["advice"])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""What azureml-core raised, in our words. Its exceptions hold the service's status and body in one long text."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from components.services.errors import NotFoundError, ServiceError
+
+# Operation -> what is being done, and the argument that names the thing.
+_WORDS = {
+    "register_model": ("register the model", "model_name"),
+    "get_model": ("read the model", "model_id"),
+    "update_model": ("update the model", "model_id"),
+    "delete_model": ("delete the model", "model_id"),
+    "create_image": ("build the image", "name"),
+    "image_state": ("read the image", "image_id"),
+    "delete_image": ("delete the image", "image_id"),
+}
+_STATUS = re.compile(r"Response Code: (\d+)|\bstatusCode\W+(\d+)|Status code: (\d+)")
+_CODE = re.compile(r"\b(ModelNotFound|ImageNotFound)\b")
+_NO_WORKSPACE = "Workspace not found."  # azureml-core says this for ARM's 404, and for nothing else
+_ANSWER_CHARACTERS = 500
+
+
+def translate(operation: str, arguments: Mapping[str, Any], workspace: str, error: Exception) -> ServiceError:
+    """NotFoundError only where Azure ML answered that the very model, image or workspace does not exist."""
+    doing, key = _WORDS.get(operation, (operation.replace("_", " ").replace("create", "make"), "name"))
+    resource = f"{arguments.get(key, '')} in the workspace {workspace}".strip()
+    text = str(getattr(error, "message", None) or error)
+    status = next((group for match in [_STATUS.search(text)] if match for group in match.groups() if group), "")
+    if _NO_WORKSPACE in text:
+        return NotFoundError(doing, resource, f"404 the workspace {workspace} does not exist")
+    answer = f"{status} {_said(text) or type(error).__name__}".strip()[:_ANSWER_CHARACTERS]
+    if _is_missing(operation, status, text):
+        return NotFoundError(doing, resource, answer)
+    return ServiceError(doing, resource, answer, _advice(status, text))
+
+
+def _is_missing(operation: str, status: str, text: str) -> bool:
+    if operation == "create_image" or operation not in _WORDS:  # a model or an upload that is missing is not the image
+        return False
+    return bool(_CODE.search(text)) or (status == "404" and "Model Management Service" in text)
+
+
+def _said(text: str) -> str:
+    """The service's own message where there is one, else the text's first line."""
+    content = re.search(r"Content: (b?['\"].*)", text, re.DOTALL)
+    if content:
+        try:
+            literal = ast.literal_eval(content.group(1).strip())
+            body = json.loads(literal)
+            return str(body.get("message") or body["error"]["message"])
+        except (ValueError, SyntaxError, KeyError, TypeError, AttributeError):
+            pass
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    quoted = re.search(r"""["']message["']\s*:\s*["'](.*?)["']\s*[,}]""", text)
+    return quoted.group(1) if quoted else (lines or [""])[0]
+
+
+def _advice(status: str, text: str) -> str:
+    if status in ("401", "403"):
+        return "Check which identity you are logged in with and its role on the workspace (README, 'Permissions')."
+    if "used in one or more images" in text or "DeletionRequired" in text:
+        return "Images that this stack did not make hold it. Delete those first, then run the command again."
+    if status == "429" or status.startswith("5"):
+        return "Azure ML is busy; wait a minute, then run the command again."
+    return ""
