@@ -1,4 +1,4 @@
-"""`python -m localazure up | down | status | logs | env-json`: the local Azure's command line.
+"""`python -m localazure up | down | status | logs | env-json | fault | principal | rbac | connection-string`: the command line.
 
 Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 3 (`status`) not running.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from localazure import certs, control, environment, instance
-from localazure.cli import logs, report
+from localazure.cli import logs, owner, report
 from localazure.instance import InstanceError
 
 NOT_RUNNING = 3
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _up(options: argparse.Namespace) -> int:
     status, started = control.start(options.folder, _say)
+    if options.strict_rbac:
+        owner.set_strict(options.folder, True)
     print(f"local Azure {'is up' if started else 'was already up'} at {status['arm']} (process {status['pid']})")
     print(f"  logs: {options.folder / 'daemon.log'}, {options.folder / 'requests.jsonl'}")
     return _failures(status)
@@ -101,11 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, parents=[common], help=text, description=text)
+        # A group of commands has no --folder of its own: the one of its members would overrule it unseen.
+        added = commands.add_parser(name, parents=[common] if run else [], help=text, description=text)
         added.set_defaults(run=run)
         return added
 
-    command("up", _up, "start it in the background and wait until it answers")
+    up = command("up", _up, "start it in the background and wait until it answers")
+    up.add_argument("--strict-rbac", action="store_true", help="enforce role assignments from now on (see: rbac)")
     command("down", _down, "stop it; its state stays")
     command("status", _status, "what runs; exit code 3 when nothing does").add_argument(
         "--json", action="store_true", help="for programs"
@@ -116,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("-n", "--lines", type=int, default=200, help="how many of the last lines (default 200)")
     command("env-json", _environment, "the variables that point SDKs at it, as one JSON object")
     command("run", _run, "run it in the foreground (what 'up' starts)")
+    owner.add_commands(command, common)
     return parser
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 
 from localazure import instance as instances
+from localazure.identity import OWNER_AUDIENCE, Tokens
 from localazure.instance import ARM_PORT
 
 START_SECONDS = 90.0  # many registries on a slow machine
@@ -73,6 +74,24 @@ def status(folder: Path) -> dict[str, Any] | None:
         return None
     found: dict[str, Any] = answer.json()
     return found if folder.samefile(found.get("folder", "/")) else None  # not somebody else's at our address
+
+
+def ask(folder: Path, method: str, path: str, body: Any = None) -> Any:
+    """What only the folder's owner may ask the running daemon (`owner.py`). Raises ControlError with the daemon's own words."""
+    if running(folder) is None:
+        raise ControlError(f"the local Azure of {folder} is not running; start it with: python -m localazure up")
+    instance = instances.load(folder)
+    assert instance
+    headers = {"Authorization": f"Bearer {Tokens(instance).issue(OWNER_AUDIENCE, 60)}"}
+    context = ssl.create_default_context(cafile=str(instance.ca))
+    try:
+        with httpx.Client(verify=context, trust_env=False, timeout=30) as client:
+            answer = client.request(method, f"{instance.arm_url}{path}", json=body, headers=headers)
+    except httpx.TransportError as error:
+        raise ControlError(f"the local Azure of {folder} does not answer {method} {path}: {error}") from error
+    if answer.is_error:
+        raise ControlError(answer.json()["error"]["message"])
+    return answer.json()
 
 
 def start(folder: Path, progress: Callable[[str], None]) -> tuple[dict[str, Any], bool]:

@@ -22,13 +22,19 @@ from localazure import certs, control, instance, server
 from localazure.arm import ArmService
 from localazure.edge import DeviceSupervisor
 from localazure.endpoints import identity_app, metadata_app
+from localazure.faults import FaultBook
 from localazure.front import Front
+from localazure.guards import MlGuard
 from localazure.hub import HubService
-from localazure.identity import Tokens
+from localazure.identity import Tokens, arm_audiences
 from localazure.instance import ARM_PORT, IDENTITY_PORT
+from localazure.listeners import Listeners
+from localazure.login import login_app
 from localazure.ml import MlService
+from localazure.owner import OwnerApi
+from localazure.principals import Principals
 from localazure.registry import RegistryService
-from localazure.requests import LoggedApp, RequestLog
+from localazure.requests import RequestLog
 from localazure.storage import BlobService
 from localazure.storage.service import CONTAINERS
 from localazure.store import Store
@@ -69,19 +75,25 @@ class Daemon:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        log = RequestLog(self.instance.folder)
-        with server.wrapped(self.instance.address, lambda app, listener: LoggedApp(app, log, listener)):
-            await self._serve(stopping)
-
-    async def _serve(self, stopping: asyncio.Event) -> None:
-        self._store = store = Store(self.instance.database)
         async with contextlib.AsyncExitStack() as stack:
+            store = Store(self.instance.database)
             stack.callback(store.close)
-            tokens = Tokens(self.instance)
+            tokens, book = Tokens(self.instance), FaultBook(store)
+            listeners = Listeners(self.instance, RequestLog(self.instance.folder), book, tokens)
+            stack.enter_context(server.wrapped(self.instance.address, listeners.wrap))
+            await self._serve(stopping, store, tokens, book, listeners)
+        _log.info("stopped")
+
+    async def _serve(
+        self, stopping: asyncio.Event, store: Store, tokens: Tokens, book: FaultBook, listeners: Listeners
+    ) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            principals = Principals(store, tokens)
             self._registries = RegistryService(self.instance, store)
             self._devices = DeviceSupervisor(self.instance)
             self._hubs = HubService(self.instance, store)
-            arm = ArmService(self.instance, store, tokens, self._registries, self._hubs)
+            arm = ArmService(self.instance, store, tokens, self._registries, self._hubs, principals=principals)
+            listeners.know(arm, self._hubs, self._registries)
             blobs = BlobService(self.instance, store)
             ml = MlService(self.instance, store, tokens, arm.get, self._registries, blobs)
             self._hubs.on_edge_devices(self._note_device)
@@ -96,11 +108,16 @@ class Daemon:
             )
             for name, service in services:
                 await self._start(name, service, stack)
-            front = self._front(arm.app, ml.app, blobs.app)
+            owner = OwnerApi(tokens, book, principals, arm, self._hubs, listeners.disconnect)
+            guarded = MlGuard(ml.app, arm.access, tokens, [*arm_audiences(self.instance), "https://ml.azure.com"])
+            login = login_app(self.instance, tokens, principals)
+            front = self._front(arm.app, guarded, blobs.app, login, owner)
             pki = self.instance.pki
             tls = (pki / "server.pem", pki / "server.key")
             for listener in (
-                server.HttpServer(identity_app(self.instance, tokens), self.instance.address, IDENTITY_PORT),
+                server.HttpServer(
+                    identity_app(self.instance, tokens, principals), self.instance.address, IDENTITY_PORT
+                ),
                 server.HttpServer(
                     front, self.instance.address, ARM_PORT, tls
                 ),  # last: who gets an answer finds everything
@@ -112,16 +129,16 @@ class Daemon:
             )
             await stopping.wait()
             _log.info("stopping")
-        _log.info("stopped")
 
-    def _front(self, arm: ASGIApp, ml: ASGIApp, blobs: ASGIApp) -> Front:
-        own = Router([Route("/localazure/status", self._answer_status, methods=["GET"])])
+    def _front(self, arm: ASGIApp, ml: ASGIApp, blobs: ASGIApp, login: ASGIApp, owner: OwnerApi) -> Front:
+        own = Router([Route("/localazure/status", self._answer_status, methods=["GET"]), *owner.routes])
         return Front(
             [
                 (["subscriptions", "providers", "tenants"], arm),
                 (["metadata"], metadata_app(self.instance)),
                 (["discovery", "modelmanagement", "artifact"], ml),
                 (CONTAINERS, blobs),
+                ([self.instance.tenant_id], login),
                 (["localazure"], own),
             ]
         )

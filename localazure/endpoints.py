@@ -1,7 +1,6 @@
 """The endpoints that clients find everything else with: cloud metadata on the TLS listener, managed identity on plain http.
 
-There is no client-credential flow (`/{tenant}/oauth2/v2.0/token`): the local Azure has no application registrations, so no client
-secret could be right. Every client here signs in as the managed identity.
+Who is not the managed identity logs in at `login.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from starlette.routing import Route
 
 from localazure.identity import LIFETIME_SECONDS, Tokens, arm_audiences, known_resources
 from localazure.instance import CLOUD_NAME, Instance
+from localazure.principals import Principals
 
 
 def metadata_app(instance: Instance) -> Starlette:
@@ -76,12 +76,13 @@ def cloud(instance: Instance) -> dict[str, Any]:
     }
 
 
-def identity_app(instance: Instance, tokens: Tokens) -> Starlette:
+def identity_app(instance: Instance, tokens: Tokens, principals: Principals | None = None) -> Starlette:
     """`/msi/token`: the managed identity as Cloud Shell offers it (azure-identity's CloudShellCredential, msrestazure's
     `get_msi_token`): `resource` in a form (POST) or the query (GET), the header `Metadata: true` against forged requests.
 
     200 `{access_token, expires_in, expires_on, not_before, resource, token_type, client_id}` with numbers as text; 400
-    `{error, error_description}` as the instance metadata service words it.
+    `{error, error_description}` as the instance metadata service words it. `client_id` picks one of `principals`, as on a machine
+    that has several identities.
     """
 
     async def token(request: Request) -> JSONResponse:
@@ -94,7 +95,9 @@ def identity_app(instance: Instance, tokens: Tokens) -> Starlette:
         resource = parameters.get("resource", "")
         if not resource:
             return _oauth_error("invalid_request", "Required query variable 'resource' is missing")
-        if parameters.get("client_id", tokens.client_id) != tokens.client_id:
+        client_id = parameters.get("client_id", tokens.client_id)
+        principal = principals.with_client_id(client_id) if principals else None
+        if principal is None and client_id != tokens.client_id:
             return _oauth_error("invalid_request", "Identity not found")
         if resource.rstrip("/").lower() not in {known.rstrip("/").lower() for known in known_resources(instance)}:
             return _oauth_error(
@@ -105,8 +108,8 @@ def identity_app(instance: Instance, tokens: Tokens) -> Starlette:
         now = int(time.time())
         return JSONResponse(
             {
-                "access_token": tokens.issue(resource),
-                "client_id": tokens.client_id,
+                "access_token": tokens.issue(resource, who=principal),
+                "client_id": client_id,
                 "expires_in": str(LIFETIME_SECONDS),
                 "expires_on": str(now + LIFETIME_SECONDS),
                 "not_before": str(now),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import jwt
 
 from localazure.instance import Instance
 
 LIFETIME_SECONDS = 24 * 3600
+OWNER_AUDIENCE = "urn:localazure:owner"
+"""Of tokens that the owner of the instance's folder signs for itself (`owner.py`); nobody issues them."""
 
 
 def arm_audiences(instance: Instance) -> list[str]:
@@ -33,6 +35,15 @@ def known_resources(instance: Instance) -> list[str]:
     ]
 
 
+class Identified(Protocol):
+    """A principal: `localazure.principals.Principal`."""
+
+    @property
+    def object_id(self) -> str: ...
+    @property
+    def client_id(self) -> str: ...
+
+
 class AuthError(Exception):
     """The bearer token is missing, forged, expired or meant for somebody else: answer 401. `code` is ARM's error code."""
 
@@ -47,9 +58,10 @@ class Tokens:
         self.object_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{instance.tenant_id}/principal"))
         self.client_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{instance.tenant_id}/application"))
 
-    def issue(self, audience: str, lifetime: int = LIFETIME_SECONDS) -> str:
-        """A token with the claims that SDKs read: aud, exp, oid, tid, appid."""
+    def issue(self, audience: str, lifetime: int = LIFETIME_SECONDS, who: Identified | None = None) -> str:
+        """A token with the claims that SDKs read: aud, exp, oid, tid, appid. For this machine's managed identity unless `who` is given."""
         now = int(time.time())
+        object_id, client_id = (who.object_id, who.client_id) if who else (self.object_id, self.client_id)
         claims = {
             "aud": audience,
             "iss": f"https://sts.windows.net/{self._instance.tenant_id}/",
@@ -57,9 +69,10 @@ class Tokens:
             "nbf": now,
             "exp": now + lifetime,
             "tid": self._instance.tenant_id,
-            "oid": self.object_id,
-            "sub": self.object_id,
-            "appid": self.client_id,
+            "oid": object_id,
+            "sub": object_id,
+            "appid": client_id,
+            "idtyp": "app",
             "ver": "1.0",
         }
         return jwt.encode(claims, self._instance.signing_key, algorithm="HS256")
@@ -71,7 +84,14 @@ class Tokens:
             raise AuthError("AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing.")
         accepted = [form for audience in audiences for form in (audience.rstrip("/"), audience.rstrip("/") + "/")]
         try:
-            return jwt.decode(token.strip(), self._instance.signing_key, algorithms=["HS256"], audience=accepted)
+            return jwt.decode(
+                token.strip(),
+                self._instance.signing_key,
+                algorithms=["HS256"],
+                audience=accepted,
+                issuer=f"https://sts.windows.net/{self._instance.tenant_id}/",
+                options={"require": ["exp", "aud", "iss", "oid"]},
+            )
         except jwt.ExpiredSignatureError as error:
             raise AuthError(
                 "ExpiredAuthenticationToken", "The access token expiry UTC time is earlier than now."

@@ -1,6 +1,7 @@
 """Every request to the local Azure in `<folder>/requests.jsonl`: what was asked, what came back; no bodies, no secrets.
 
-A line: `{n, time, listener, method, path, query, status, ms, clientRequestId}`. `n` counts up over rotations and restarts.
+A line: `{n, time, listener, method, path, query, status, ms, clientRequestId}`, with `fault` where one of `fault list` hit it. `n`
+counts up over rotations and restarts.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class LoggedApp:
 
     def _entry(self, scope: Scope, status: int | None, seconds: float) -> dict[str, Any]:
         headers = dict(scope["headers"])
+        fault = {"fault": scope["localazure.fault"]} if "localazure.fault" in scope else {}
         return {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             "listener": self._listener,
@@ -98,6 +100,7 @@ class LoggedApp:
             "status": status,
             "ms": round(seconds * 1000, 1),
             "clientRequestId": headers.get(b"x-ms-client-request-id", b"").decode("latin-1") or None,
+            **fault,
         }
 
 

@@ -1,4 +1,4 @@
-"""An ASGI application behind a socket, run in the daemon's own event loop."""
+"""An ASGI application behind a socket, run in the daemon's own event loop; slow and oversized clients are cut off."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from localazure.connection import Connection, Patience, cut, reset
 from localazure.instance import InstanceError
+
+__all__ = ["HttpServer", "Patience", "cut", "reset", "wrapped"]
 
 Wrapper = Callable[[ASGIApp, str], ASGIApp]
 
@@ -31,11 +34,22 @@ def wrapped(address: str, wrapper: Wrapper) -> Iterator[None]:
 class HttpServer:
     """HTTP/1.1 on one address and port; with `tls` (certificate chain, key) HTTPS. Never binds to all addresses."""
 
-    def __init__(self, app: ASGIApp, address: str, port: int, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        address: str,
+        port: int,
+        tls: tuple[Path, Path] | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self.address, self.port = address, port
         wrapper = _wrappers.get(address)
+        patience = patience or Patience()
+        served = wrapper(app, f"{address}:{port}") if wrapper else app
         config = uvicorn.Config(
-            wrapper(app, f"{address}:{port}") if wrapper else app,
+            Connection(served, patience),
+            http=patience.protocol(),
+            limit_concurrency=patience.connections,
             host=address,
             port=port,
             log_config=None,

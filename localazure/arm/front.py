@@ -9,12 +9,13 @@ import datetime
 import json
 import logging
 import re
+import sqlite3
 import uuid
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -26,10 +27,13 @@ from localazure.arm.errors import ArmError, invalid_content, not_implemented
 from localazure.arm.ids import parse
 from localazure.arm.model import Answer, Call
 from localazure.arm.names import NameChecks
+from localazure.arm.rbac import Access
 from localazure.arm.resources import Json
 from localazure.arm.softdelete import SoftDelete
+from localazure.bodies import BodyError, TooLargeError, parse_json, read
 from localazure.identity import AuthError, arm_audiences
 
+MAX_BODY = 4 * 1024 * 1024  # what ARM takes in one request
 _METHODS = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"]
 _VERSION = re.compile(r"(\d{4}-\d{2}-\d{2})(-[a-z]+(\.\d+)?)?", re.I)
 _log = logging.getLogger(__name__)
@@ -42,8 +46,8 @@ class Listing(Protocol):
 
 
 class Front:
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._instance = engine, engine.context.instance
+    def __init__(self, engine: Engine, access: Access) -> None:
+        self._engine, self._instance, self._access = engine, engine.context.instance, access
         self._deletion = Deletion(engine)
         self._special: tuple[Listing, ...] = (Directory(engine), SoftDelete(engine), NameChecks(engine))
         self.app = Starlette(routes=[Route("/{path:path}", self._handle, methods=_METHODS)])
@@ -53,6 +57,12 @@ class Front:
             answer = await self._answer(request)
         except ArmError as error:
             answer = Answer(error.status, error.body(), error.headers)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except sqlite3.Error as error:
+            _log.exception("%s %s failed", request.method, request.url.path)
+            problem = f"The database of the local Azure failed ({error}): nothing was changed; see daemon.log."
+            answer = Answer(500, ArmError(500, "InternalServerError", problem).body())
         except Exception:
             _log.exception("%s %s failed", request.method, request.url.path)
             problem = "The server encountered an internal error. Please retry the request."
@@ -69,8 +79,13 @@ class Front:
         target = parse(request.url.path)
         if target.subscription and target.subscription.casefold() != self._instance.subscription_id:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{target.subscription}' could not be found.")
+        need = self._access.check(request.method, target, claims)
         call = Call(request.method, target, query, request.headers, await _body(request), claims)
-        return await self._dispatch(call)
+        answer = await self._dispatch(call)
+        if need and need.filtered and answer.status == 200:
+            shown = self._access.readable(claims["oid"], answer.body["value"])
+            answer = Answer(200, answer.body | {"value": shown}, answer.headers)
+        return answer
 
     async def _dispatch(self, call: Call) -> Answer:
         for listing in self._special:
@@ -161,7 +176,12 @@ def _check_version(query: Mapping[str, str]) -> None:
 
 
 async def _body(request: Request) -> Json | None:
-    content = await request.body()
+    try:
+        content = await read(request, MAX_BODY)
+    except TooLargeError as error:
+        raise ArmError(
+            413, "RequestContentTooLarge", f"The request content is larger than {MAX_BODY} bytes."
+        ) from error
     if not content:
         if request.method in ("PUT", "PATCH"):
             raise invalid_content("the request has no content")
@@ -174,8 +194,8 @@ async def _body(request: Request) -> Json | None:
             f"The content media type '{kind}' is not supported. Only 'application/json' is.",
         )
     try:
-        value = json.loads(content)
-    except ValueError as error:
+        value = parse_json(content)
+    except BodyError as error:
         raise invalid_content(str(error)) from error
     if value is None and request.method == "POST":
         return None

@@ -31,7 +31,7 @@ def assign(context: Context, resource: Resource) -> None:
 def kind_of(context: Context, principal: str) -> str | None:
     """The directory's type of a principal, or None when it does not exist: this cloud's directory holds only service principals."""
     wanted = principal.casefold()
-    if wanted in (context.tokens.object_id,):
+    if context.principals.with_object_id(wanted):
         return "ServicePrincipal"
     for resource in context.resources.below(""):
         principals = (

@@ -13,6 +13,7 @@ from localazure.arm.ids import Target
 from localazure.arm.resources import Json, Resource, Resources, Tombstone
 from localazure.identity import Tokens
 from localazure.instance import Instance
+from localazure.principals import Principals
 
 
 class Registries(Protocol):
@@ -43,6 +44,7 @@ class Context:
     tokens: Tokens
     registries: Registries
     hubs: Hubs
+    principals: Principals
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from localazure.arm.engine import Engine
+from localazure.arm.errors import ArmError
 from localazure.arm.front import Front
-from localazure.arm.model import Context, Hubs, Registries
+from localazure.arm.ids import parse
+from localazure.arm.model import Call, Context, Hubs, Registries
 from localazure.arm.operations import Operations
 from localazure.arm.providers import all_types
+from localazure.arm.rbac import Access, roles
 from localazure.arm.resources import Resources
 from localazure.identity import Tokens
 from localazure.instance import Instance
+from localazure.principals import Principals
 from localazure.store import Store
 
 DELAY_SECONDS = 0.3
@@ -21,7 +26,7 @@ class ArmService:
     """`app` is an ASGI application for `/subscriptions...`, `/tenants` and `/metadata/endpoints` of the instance's ARM address.
 
     `registries` and `hubs` make what stands behind a container registry and an IoT hub. Long-running operations work for `delay` seconds
-    and whatever the backend needs.
+    and whatever the backend needs. `access` enforces role assignments where that is switched on; `principals` is the directory.
     """
 
     def __init__(
@@ -33,12 +38,16 @@ class ArmService:
         hubs: Hubs,
         *,
         delay: float = DELAY_SECONDS,
+        principals: Principals | None = None,
     ) -> None:
         self._resources = Resources(store)
         self._operations = Operations(store, delay)
-        context = Context(instance, self._resources, tokens, registries, hubs)
+        self._instance = instance
+        self.principals = principals or Principals(store, tokens)
+        self.access = Access(store, self._resources, self.principals)
+        context = Context(instance, self._resources, tokens, registries, hubs, self.principals)
         self._engine = Engine(context, self._operations, all_types())
-        self.app = Front(self._engine).app
+        self.app = Front(self._engine, self.access).app
 
     async def start(self) -> None:
         """Take up the operations that the database says are running; forget what is past its retention."""
@@ -48,6 +57,32 @@ class ArmService:
     async def stop(self) -> None:
         """Leave running operations to the next start."""
         await self._operations.stop()
+
+    async def assign(self, object_id: str, role: str, scope: str | None = None) -> str:
+        """Give a principal a built-in role (name or id) at a scope (None: the subscription), as a PUT of the role assignment would.
+
+        Returns the assignment's id. Raises ArmError.
+        """
+        found = roles.find(role)
+        if found is None:
+            known = ", ".join(one.name for one in roles.ROLES)
+            raise ArmError(400, "RoleDefinitionDoesNotExist", f"There is no role '{role}' here. There are: {known}.")
+        where = (scope or f"/subscriptions/{self._instance.subscription_id}").rstrip("/")
+        target = parse(f"{where}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}")
+        if (target.subscription or "").casefold() != self._instance.subscription_id:
+            raise ArmError(
+                404, "SubscriptionNotFound", f"The scope '{where}' is not below this instance's subscription."
+            )
+        body = {"properties": {"roleDefinitionId": f"{roles.DEFINITIONS}{found.id}", "principalId": object_id}}
+        default = self.principals.default
+        claims = {"oid": default.object_id, "appid": default.client_id}
+        await self._engine.put(Call("PUT", target, {"api-version": "2022-04-01"}, {}, body, claims))
+        return target.path
+
+    def named(self, kind: str, name: str) -> str | None:
+        """The id of the resource that holds a cloud-wide name, or None."""
+        resource = self._resources.named(kind, name)
+        return resource.id if resource else None
 
     def get(self, resource_id: str) -> dict[str, Any] | None:
         """The resource as GET would answer it (id in any case), or None."""

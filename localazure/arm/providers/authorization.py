@@ -1,5 +1,5 @@
 """Microsoft.Authorization: role assignments at any scope (Azure REST API, authorization 2022-04-01;
-learn.microsoft.com/azure/role-based-access-control/troubleshooting). They are kept, not enforced."""
+learn.microsoft.com/azure/role-based-access-control/troubleshooting). `arm.rbac` enforces them."""
 
 from __future__ import annotations
 
