@@ -14,7 +14,7 @@ from components.dynamic import DynamicResource, Provider, gone, is_unknown
 from components.edge import manifest, validate
 from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
 from components.services import progress, rollout
-from components.services.errors import NotFoundError, ServiceError
+from components.services.errors import NotFoundError, RolloutError
 from components.services.hub import Hub
 from components.settings import Settings
 
@@ -59,6 +59,8 @@ class EdgeDeploymentProvider(Provider):
     ignores = ("verify", "onFailure")
 
     def problems(self, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
+        if is_unknown(inputs["deployment"]) and not isinstance(inputs["deployment"], Mapping):
+            return []
         deployment = dict(inputs["deployment"])
         if is_unknown(deployment.get("image")):
             deployment["image"] = _SOME_IMAGE  # not built yet; the rest can be judged all the same
@@ -89,34 +91,35 @@ class EdgeDeploymentProvider(Provider):
         return UpdateResult(_roll_out(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """The base manifest in the hub is what counts; that the device has taken it up is only waited for."""
         device_id = _props["deviceId"]
+        say = _say(device_id)
         try:
             hub = Hub(_props["hubId"])
-            hub.apply(device_id, manifest.base_manifest())
-            _, reported = hub.agent_twin(device_id)
-            if reported.get("lastDesiredVersion") is not None:
-                rollout.verify(hub, device_id, _BASE_SECONDS, _say(device_id))
+            version = hub.apply(device_id, manifest.base_manifest())
+            if not hub.is_online(device_id):
+                say("left with the base manifest; the device is not connected and takes it up when it is")
+                return
+            rollout.verify(hub, device_id, version, _BASE_SECONDS, say)
         except NotFoundError:
             return
-        except ServiceError as error:
-            # The hub holds the base manifest; a device that is offline takes it up when it is back.
-            _say(device_id)(f"left with the base manifest, which it has not confirmed ({error.answer})")
+        except RolloutError as error:
+            say(f"left with the base manifest, which the device has not confirmed ({error.answer})")
 
 
 def _roll_out(props: Mapping[str, Any]) -> dict[str, Any]:
     device_id = props["deviceId"]
     content = _render(props)
     hub = Hub(props["hubId"])
-    hub.apply(device_id, content)
-    desired, _ = hub.agent_twin(device_id)
-    _say(device_id)(f"applied version {int(desired['$version'])} of the deployment")
+    version = hub.apply(device_id, content)
+    _say(device_id)(f"applied version {version} of the deployment")
     health = "not verified"
     if props["verify"].get("enabled", True):
-        rollout.verify(hub, device_id, float(props["verify"]["timeoutSeconds"]), _say(device_id))
+        rollout.verify(hub, device_id, version, float(props["verify"]["timeoutSeconds"]), _say(device_id))
         health = "healthy"
     return {
         **props,
-        "version": int(desired["$version"]),
+        "version": version,
         "health": health,
         "applied": sorted(content["modulesContent"]),
         "contentHash": _content_hash(content["modulesContent"]),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
+import pulumi
 from pulumi import ComponentResource, Input, Output, ResourceOptions
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
-from components.dynamic import DynamicResource, Provider, gone
+from components.dynamic import DynamicResource, Provider, gone, plain
 from components.edge import config_toml
 from components.services import progress
 from components.services.errors import ConflictError, NotFoundError, ServiceError
 from components.services.hub import Hub, Identity
 
 MANAGED_BY = "aml-edge"
-REASON = f"managed by {MANAGED_BY}"
-"""Set together with the identity, in one request, so that a run killed right after it still knows its own device again."""
+_REASON_CHARACTERS = 128  # the hub's limit of `statusReason`
 STATUSES = ("enabled", "disabled")
 
 
@@ -43,6 +43,7 @@ class EdgeDevice(ComponentResource):
             "deviceId": args["device_id"],
             "status": args.get("status", "enabled"),
             "tags": args.get("tags", {}),
+            "owner": f"{pulumi.get_project()}/{pulumi.get_stack()}",
         }
         identity = DeviceIdentity(f"{name}-identity", inputs, ResourceOptions(parent=self))
         self.device_id = identity.output("deviceId")
@@ -57,31 +58,36 @@ class DeviceIdentityInputs(TypedDict):
     deviceId: str
     status: str
     tags: dict[str, Any]
+    owner: str
+    """`project/stack`: who may adopt the identity after a run that was killed."""
 
 
 class DeviceIdentityProvider(Provider):
     """Creates an identity, or adopts the one that an interrupted run of ours left; a foreign one is refused."""
 
     replaces = ("hubId", "deviceId")
+    ignores = ("owner",)  # a stack may be renamed
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        device_id = props["deviceId"]
+        device_id, tags = props["deviceId"], plain(props["tags"])
         hub = Hub(props["hubId"])
+        reason = owner_reason(props["owner"])
         try:
-            identity = hub.create_edge_device(device_id, props["status"], REASON)
+            identity = hub.create_edge_device(device_id, props["status"], reason)
         except ConflictError:
-            identity = self._adopt(hub, device_id, props["status"])
-        hub.merge_tags(device_id, {**props["tags"], "managedBy": MANAGED_BY})
+            identity = self._adopt(hub, device_id, props["status"], reason)
+        hub.merge_tags(device_id, {**tags, "managedBy": MANAGED_BY})
         return CreateResult(f"{props['hubId']}/devices/{device_id}", _outputs(props, hub, identity))
 
-    def _adopt(self, hub: Hub, device_id: str, status: str) -> Identity:
+    def _adopt(self, hub: Hub, device_id: str, status: str, reason: str) -> Identity:
         identity = hub.device(device_id)
-        if identity.status_reason != REASON or not identity.iot_edge:
+        if identity.status_reason != reason or not identity.iot_edge:
             what = "an IoT Edge device" if identity.iot_edge else "a device without IoT Edge"
+            told = f" (its status reason: {identity.status_reason!r})" if identity.status_reason else ""
             raise ServiceError(
                 "create the device",
                 device_id,
-                f"the hub {hub.host_name} has {what} of this id that {MANAGED_BY} did not make",
+                f"the hub {hub.host_name} has {what} of this id that this stack did not make{told}",
                 "Choose another id in aml-edge:devices, or delete that device if nobody needs it.",
             )
         progress.say(f"device {device_id}", "taking over the identity that an interrupted run made")
@@ -99,13 +105,13 @@ class DeviceIdentityProvider(Provider):
         return ReadResult(id_, {**_outputs(props, hub, identity), **seen})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        device_id = _news["deviceId"]
+        device_id, tags = _news["deviceId"], plain(_news["tags"])
         hub = Hub(_news["hubId"])
         identity = hub.device(device_id)
         if identity.status != _news["status"]:
             identity = hub.set_status(identity, _news["status"])
-        removed = {key: None for key in _olds["tags"] if key not in _news["tags"]}
-        hub.merge_tags(device_id, {**removed, **_news["tags"], "managedBy": MANAGED_BY})
+        removed = {key: None for key in _olds["tags"] if key not in tags}
+        hub.merge_tags(device_id, {**removed, **tags, "managedBy": MANAGED_BY})
         return UpdateResult(_outputs(_news, hub, identity))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
@@ -113,6 +119,12 @@ class DeviceIdentityProvider(Provider):
             Hub(_props["hubId"]).delete_device(_props["deviceId"])
         except NotFoundError:
             return
+
+
+def owner_reason(owner: str) -> str:
+    """The identity's `statusReason`. It is set together with the identity, in one request, so that a run that is killed right
+    after it knows its own device again; and no other stack at the same hub takes it for its own."""
+    return f"managed by {MANAGED_BY}, {owner}"[:_REASON_CHARACTERS]
 
 
 def _outputs(props: dict[str, Any], hub: Hub, identity: Identity) -> dict[str, Any]:

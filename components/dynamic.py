@@ -8,7 +8,8 @@ editing their code makes no diff; their import path is thereby part of the state
   engine shows the properties one by one, and `changes=True` only for drift that no input shows.
 - `create` is find-or-create with deterministic names: a killed run is adopted, never doubled.
 - `read` says "gone" only on the service's own 404; every other failure is an error and leaves the state as it was.
-- `update` is always implemented and returns everything; what it leaves out would vanish from the state.
+- `update` is always implemented and returns everything; what it leaves out would vanish from the state. What was deleted behind
+  our back is an error that says `pulumi refresh`: made again in silence, it would lack what other resources had put on it.
 - `delete` takes absence as success.
 """
 
@@ -31,6 +32,9 @@ class Provider(ResourceProvider):
     ignores: ClassVar[Sequence[str]] = ()
     """Inputs that only tell how to get there (local paths, credentials of the moment): a change of them alone is none."""
 
+    optional: ClassVar[Sequence[str]] = ()
+    """Inputs that a program may leave out, which is the same as giving them empty."""
+
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         inputs = plain(news)
         return CheckResult(inputs, [CheckFailure(key, reason) for key, reason in self.problems(inputs)])
@@ -42,15 +46,12 @@ class Provider(ResourceProvider):
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         olds, news = plain(_olds), plain(_news)
         changed = [key for key in news if not key.startswith("__") and olds.get(key) != news[key]]
-        changed += [key for key in self.optional(olds) if key not in news]
+        changed += [key for key in self.optional if key not in news and olds.get(key)]
+        changed = [key for key in changed if key not in self.optional or olds.get(key) or news.get(key)]
         telling = [key for key in changed if key not in self.ignores]
         if telling:
             return DiffResult(changes=None, replaces=[key for key in telling if key in self.replaces])
         return DiffResult(changes=self.drifted(olds, news))
-
-    def optional(self, olds: Mapping[str, Any]) -> list[str]:
-        """Inputs of the last operation that a program may leave out later."""
-        return []
 
     def drifted(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
         """Whether what `read` saw differs from what we made, where no input shows it."""

@@ -87,6 +87,7 @@ class ModelImageProvider(Provider):
     """Builds once per fingerprint. A new image is an update: the resource lives on, what it pushed before is in `pushed`."""
 
     replaces = ("workspaceId", "registryId", "name")
+    optional = ("tags", "description")
     ignores = ("paths",)
 
     def create(self, props: dict[str, Any]) -> CreateResult:

@@ -49,6 +49,7 @@ def model_hash(settings: Settings) -> str:
 class RegisteredModelProvider(Provider):
     replaces = ("workspaceId", "name")
     ignores = ("path",)
+    optional = ("tags", "description")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         model = _register(props)

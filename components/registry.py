@@ -9,11 +9,14 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi_azure_native import containerregistry
 
 from components.dynamic import DynamicResource, Provider, gone
-from components.services import azure, registry
+from components.services import registry
 from components.services.errors import NotFoundError
 
 
 class ContainerRegistryArgs(TypedDict):
+    existing_id: NotRequired[str | None]
+    """ARM id of a registry that somebody else made; then nothing else counts but `enable_admin_user`."""
+    enable_admin_user: NotRequired[bool]
     resource_group_name: Input[str]
     sku: str
     """Basic, Standard or Premium."""
@@ -28,7 +31,18 @@ class ContainerRegistry(ComponentResource):
 
     def __init__(self, name: str, args: ContainerRegistryArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("amledge:index:ContainerRegistry", name, None, opts)
-        made = containerregistry.Registry(
+        existing = args.get("existing_id")
+        made = None if existing else self._make(name, args)
+        self.registry_id = made.id if made else Output.from_input(existing or "")
+        self.credentials = RegistryCredentials(
+            f"{name}-credentials",
+            {"registryId": self.registry_id, "enableAdminUser": bool(existing and args.get("enable_admin_user"))},
+            ResourceOptions(parent=self, deleted_with=made),
+        )
+        self.register_outputs({"registryId": self.registry_id, "loginServer": self.credentials.login_server})
+
+    def _make(self, name: str, args: ContainerRegistryArgs) -> containerregistry.Registry:
+        return containerregistry.Registry(
             name,
             resource_group_name=args["resource_group_name"],
             sku=containerregistry.SkuArgs(name=args["sku"]),
@@ -36,13 +50,6 @@ class ContainerRegistry(ComponentResource):
             tags=args.get("tags"),
             opts=ResourceOptions(parent=self),
         )
-        self.registry_id = made.id
-        self.credentials = RegistryCredentials(
-            f"{name}-credentials",
-            {"registryId": made.id, "enableAdminUser": False},
-            ResourceOptions(parent=self, deleted_with=made),
-        )
-        self.register_outputs({"registryId": self.registry_id, "loginServer": self.credentials.login_server})
 
 
 class RegistryCredentialsInputs(TypedDict):
@@ -75,7 +82,7 @@ class RegistryCredentialsProvider(Provider):
 
     def _look_up(self, props: dict[str, Any]) -> dict[str, Any]:
         if props.get("enableAdminUser"):
-            azure.patch(props["registryId"], {"properties": {"adminUserEnabled": True}})
+            registry.enable_admin_user(props["registryId"])
         return {**props, **_credentials(props["registryId"])}
 
 

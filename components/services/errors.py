@@ -24,5 +24,9 @@ class NotFoundError(ServiceError):
 _GONE = "It was deleted outside of this program. Run `pulumi refresh`, which sees that, then `pulumi up`, which makes it again."
 
 
+class RolloutError(ServiceError):
+    """The hub has the deployment, and the device does not run it."""
+
+
 class ConflictError(ServiceError):
     """The resource exists already (409)."""

@@ -108,14 +108,16 @@ class Hub:
         """Merge into the twin's tags; None removes one."""
         _call("tag the device", device_id, lambda: self._registry.update_twin(device_id, Twin(tags=tags), "*"))
 
-    def apply(self, device_id: str, content: dict[str, Any]) -> None:
-        """Replace what the device is to run by `{"modulesContent": {...}}`."""
+    def apply(self, device_id: str, content: dict[str, Any]) -> int:
+        """Replace what the device is to run by `{"modulesContent": {...}}`; the version of `$edgeAgent`'s desired properties then."""
         body = ConfigurationContent(modules_content=content["modulesContent"])
         _call(
             "apply the deployment to",
             device_id,
             lambda: self._configurations.apply_configuration_on_edge_device(device_id, body),
         )
+        desired, _ = self.agent_twin(device_id)
+        return int(desired["$version"])
 
     def agent_twin(self, device_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Desired and reported properties of `$edgeAgent`, with their `$version` and `$metadata`."""

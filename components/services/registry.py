@@ -7,6 +7,7 @@ a token with the user's name and password; registries that answer `Basic` take t
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 
 import requests
@@ -26,6 +27,7 @@ MANIFEST_TYPES = ", ".join(
 )
 TIMEOUT_SECONDS = 30
 ATTEMPTS = 5
+ENABLE_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,22 @@ def admin_credentials(registry_id: str) -> Credentials:
         )
     listed = azure.post(registry_id, "listCredentials")
     return Credentials(properties["loginServer"], listed["username"], listed["passwords"][0]["value"])
+
+
+def enable_admin_user(registry_id: str) -> None:
+    """Enable it and wait until Azure has. Raises ServiceError when that takes more than `ENABLE_SECONDS`."""
+    if azure.get(registry_id)["properties"].get("adminUserEnabled"):
+        return
+    azure.patch(registry_id, {"properties": {"adminUserEnabled": True}})
+    deadline = time.monotonic() + ENABLE_SECONDS
+    while True:
+        properties = azure.get(registry_id)["properties"]
+        if properties.get("adminUserEnabled") and properties.get("provisioningState") == "Succeeded":
+            return
+        if time.monotonic() > deadline:
+            answer = f"still {properties.get('provisioningState')} after {ENABLE_SECONDS} s"
+            raise ServiceError("enable the admin user of", registry_id, answer, "Run `pulumi up` again.")
+        time.sleep(1)
 
 
 def digest(credentials: Credentials, repository: str, reference: str) -> str | None:

@@ -50,7 +50,8 @@ def call(
                 _stage(source, work / name)
         except OSError as error:
             raise ServiceError("copy the files for Azure ML below", scratch, str(error), _NO_COPY) from error
-        (work / "config.json").write_text(json.dumps(dict(workspace)))
+        # Beside the working directory: a model may be called config.json, too.
+        Path(scratch, "config.json").write_text(json.dumps(dict(workspace)))
         with _started(work, home) as process:
             return _converse(process, operation, dict(arguments), resource, progress, deadline_seconds)
 
@@ -64,7 +65,7 @@ def workspace_config(workspace_id: str) -> dict[str, str]:
 @contextlib.contextmanager
 def _started(work: Path, home: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "components.services.aml.worker"],
+        [sys.executable, "-P", "-m", "components.services.aml.worker"],  # -P: user files are no modules of ours
         cwd=work,
         env=_environment(home),
         stdin=subprocess.PIPE,

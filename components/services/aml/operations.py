@@ -129,7 +129,7 @@ def create_image(
         address = image.image_build_log_uri
         with contextlib.suppress(
             WebserviceException
-        ):  # the build's failure tells more; a failed image is never found again
+        ):  # the build's failure tells more; this image is never found again
             image.delete()
         raise ServiceError(
             "build the image",

@@ -9,6 +9,7 @@ from typing import Any
 from azureml.core import Environment, Workspace
 from azureml.core.model import InferenceConfig, Model
 
+from components.services.aml import build_log
 from components.services.errors import ServiceError
 
 POLL_SECONDS = 2
@@ -43,9 +44,10 @@ def package_models(
         read += len(fresh)
         text = rest + fresh.decode("utf-8", "replace")
         whole, _, rest = text.rpartition("\n") if running else (text, "", "")
-        for line in filter(str.strip, whole.splitlines()):
-            progress(line.rstrip())
-            lines.append(line.rstrip())
+        told = [line.rstrip() for line in whole.splitlines() if line.strip()]
+        for line in build_log.worth_showing(told):
+            progress(line)
+        lines += told
         if package.state == "Succeeded":
             return str(package.location)
         tail = "\n".join(f"    {line}" for line in lines[-LOG_TAIL_LINES:])

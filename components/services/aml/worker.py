@@ -16,10 +16,13 @@ import json
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from components.services.aml import failures
 from components.services.errors import NotFoundError, ServiceError
+
+CONFIG = Path("..", "config.json")
 
 
 class Parent:
@@ -69,14 +72,13 @@ def _run(parent: Parent, request: dict[str, Any]) -> Any:
     from components.services.aml import operations
 
     authentication = TokenAuthentication(parent.token, cloud=os.environ.get("AZUREML_CURRENT_CLOUD"))
-    workspace = Workspace.from_config(path="config.json", auth=authentication)
+    workspace = Workspace.from_config(path=str(CONFIG), auth=authentication)
     operation = getattr(operations, request["operation"])
     return operation(workspace, lambda line: parent.send({"progress": line}), **request["arguments"])
 
 
 def _config() -> dict[str, str]:
-    with open("config.json") as file:  # noqa: PTH123 - nothing else of pathlib is needed here
-        config: dict[str, str] = json.load(file)
+    config: dict[str, str] = json.loads(CONFIG.read_text())
     return config
 
 
