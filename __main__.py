@@ -3,36 +3,32 @@
 import pulumi
 from pulumi_azure_native import resources
 
-from components import settings
+from components import existing, settings
 from components.deployment import EdgeDeployment, deployment_inputs
 from components.device import EdgeDevice
-from components.hub import IotHub
+from components.hub import IotHub, hub_args
 from components.image import ModelImage, image_inputs
 from components.model import RegisteredModel, model_inputs
-from components.registry import ContainerRegistry
-from components.workspace import MlWorkspace
+from components.registry import ContainerRegistry, registry_args
+from components.workspace import MlWorkspace, workspace_args
 
 stack = settings.load_from_pulumi()
+there = existing.look_up(stack)
 
-group = resources.ResourceGroup("aml-edge").name
-registry = ContainerRegistry("registry", {"resource_group_name": group, "sku": stack.registry.sku})
-workspace = MlWorkspace(
-    "ml",
-    {
-        "resource_group_name": group,
-        "registry_id": registry.registry_id,
-        "friendly_name": stack.workspace.friendly_name,
-        "description": stack.workspace.description,
-        "role_assignments": stack.role_assignments,
-    },
+group = "" if there.everything else resources.ResourceGroup("aml-edge").name
+registry = ContainerRegistry("registry", registry_args(stack, there, group))
+workspace = MlWorkspace("ml", workspace_args(stack, there, group, registry.registry_id))
+hub = IotHub("hub", hub_args(stack, there, group))
+model_id = there.model_id or RegisteredModel("model", model_inputs(stack, workspace.workspace_id)).model_id
+image = ModelImage(
+    "image", image_inputs(stack, there.model_hash, workspace.workspace_id, registry.registry_id, [model_id])
 )
-hub = IotHub("hub", {"resource_group_name": group, "sku": stack.hub.sku, "units": stack.hub.units})
-model = RegisteredModel("model", model_inputs(stack, workspace.workspace_id))
-image = ModelImage("image", image_inputs(stack, workspace.workspace_id, registry.registry_id, [model.model_id]))
 
 devices, deployments = {}, {}
 for device in stack.devices:
-    devices[device.id] = EdgeDevice(device.id, {"hub_id": hub.hub_id, "device_id": device.id, "tags": device.tags})
+    devices[device.id] = EdgeDevice(
+        device.id, {"hub_id": hub.hub_id, "device_id": device.id, "tags": device.tags, "existing": device.existing}
+    )
     inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, [registry.credentials.login])
     deployments[device.id] = EdgeDeployment(f"{device.id}-deployment", inputs)
 
@@ -41,7 +37,7 @@ pulumi.export("loginServer", registry.credentials.login_server)
 pulumi.export("registryUsername", registry.credentials.username)
 pulumi.export("registryPassword", registry.credentials.password)
 pulumi.export("hubId", hub.hub_id)
-pulumi.export("modelId", model.model_id)
+pulumi.export("modelId", model_id)
 pulumi.export("imageRef", image.ref)
 pulumi.export("imageFingerprint", image.fingerprint)
 pulumi.export("devices", {name: device.status for name, device in devices.items()})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import pulumi
 from pulumi import ComponentResource, Input, Output, ResourceOptions
@@ -26,6 +27,8 @@ class EdgeDeviceArgs(TypedDict):
     tags: NotRequired[dict[str, Any]]
     """Twin tags; `managedBy` is ours."""
     status: NotRequired[str]
+    existing: NotRequired[bool]
+    """Somebody else made the identity: looked up, never changed, never deleted."""
 
 
 class EdgeDevice(ComponentResource):
@@ -45,7 +48,8 @@ class EdgeDevice(ComponentResource):
             "tags": args.get("tags", {}),
             "owner": f"{pulumi.get_project()}/{pulumi.get_stack()}",
         }
-        identity = DeviceIdentity(f"{name}-identity", inputs, ResourceOptions(parent=self))
+        kind = ExistingDevice if args.get("existing") else DeviceIdentity
+        identity = kind(f"{name}-identity", inputs, ResourceOptions(parent=self))
         self.device_id = identity.output("deviceId")
         self.status = identity.output("status")
         self.connection_string = identity.output("connectionString")
@@ -121,6 +125,42 @@ class DeviceIdentityProvider(Provider):
             return
 
 
+class ExistingDeviceProvider(DeviceIdentityProvider):
+    """Reads an identity that somebody else made, for its connection string and as the target of a deployment of ours."""
+
+    ignores: ClassVar[Sequence[str]] = ("owner", "status", "tags")
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(f"{props['hubId']}/devices/{props['deviceId']}", self._look_up(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        try:
+            return ReadResult(id_, self._look_up(props))
+        except NotFoundError:
+            return gone()
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self._look_up(_news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """It is not ours to delete."""
+
+    def _look_up(self, props: dict[str, Any]) -> dict[str, Any]:
+        device_id = props["deviceId"]
+        hub = Hub(props["hubId"])
+        try:
+            identity = hub.device(device_id)
+        except NotFoundError as error:
+            advice = "Correct the id in aml-edge:devices, or leave `existing` out to make the device."
+            raise NotFoundError(
+                "find the existing device", device_id, f"{error.answer} ({hub.host_name})", advice
+            ) from None
+        if not identity.iot_edge:
+            advice = "Deployments need an IoT Edge identity: `az iot hub device-identity create --edge-enabled`."
+            raise ServiceError("use the existing device", device_id, "it is not an IoT Edge device", advice)
+        return {**_outputs(props, hub, identity), "status": identity.status}
+
+
 def owner_reason(owner: str) -> str:
     """The identity's `statusReason`. It is set together with the identity, in one request, so that a run that is killed right
     after it knows its own device again; and no other stack at the same hub takes it for its own."""
@@ -145,3 +185,13 @@ class DeviceIdentity(DynamicResource, module="edge", name="DeviceIdentity"):
 
     def __init__(self, name: str, inputs: DeviceIdentityInputs, opts: ResourceOptions | None = None) -> None:
         super().__init__(DeviceIdentityProvider(), name, inputs, opts)
+
+
+class ExistingDevice(DynamicResource, module="edge", name="ExistingDevice"):
+    """An identity in the hub's registry that is not ours."""
+
+    computed = ("hostName", "connectionString", "configToml")
+    secret = ("connectionString", "configToml")
+
+    def __init__(self, name: str, inputs: DeviceIdentityInputs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(ExistingDeviceProvider(), name, inputs, opts)

@@ -7,8 +7,13 @@ from typing import NotRequired, TypedDict
 from pulumi import ComponentResource, Input, Output, ResourceOptions
 from pulumi_azure_native import iothub
 
+from components.existing import Existing
+from components.settings import Settings
+
 
 class IotHubArgs(TypedDict):
+    existing_id: NotRequired[str | None]
+    """ARM id of a hub that somebody else made; then nothing else counts."""
     resource_group_name: Input[str]
     sku: str
     """F1, S1, S2 or S3; Basic tiers cannot deploy to IoT Edge."""
@@ -16,21 +21,28 @@ class IotHubArgs(TypedDict):
     tags: NotRequired[Input[dict[str, Input[str]]]]
 
 
+def hub_args(settings: Settings, existing: Existing, group: Input[str]) -> IotHubArgs:
+    """From a stack's settings."""
+    hub = settings.hub
+    return {"existing_id": existing.hub_id, "resource_group_name": group, "sku": hub.sku, "units": hub.units}
+
+
 class IotHub(ComponentResource):
     """One hub with Azure's defaults for endpoints and routing."""
 
     hub_id: Output[str]
-    hub_name: Output[str]
 
     def __init__(self, name: str, args: IotHubArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("amledge:index:IotHub", name, None, opts)
-        hub = iothub.IotHubResource(
+        existing = args.get("existing_id")
+        self.hub_id = Output.from_input(existing) if existing else self._make(name, args).id
+        self.register_outputs({"hubId": self.hub_id})
+
+    def _make(self, name: str, args: IotHubArgs) -> iothub.IotHubResource:
+        return iothub.IotHubResource(
             name,
             resource_group_name=args["resource_group_name"],
             sku=iothub.IotHubSkuInfoArgs(name=args["sku"], capacity=args["units"]),
             tags=args.get("tags"),
             opts=ResourceOptions(parent=self),
         )
-        self.hub_id = hub.id
-        self.hub_name = hub.name
-        self.register_outputs({"hubId": self.hub_id, "hubName": self.hub_name})

@@ -42,7 +42,11 @@ RECIPES = {"azureml/containerImage": "1", "azureml/package": "1", "dockerfile": 
 
 
 def image_inputs(
-    settings: Settings, workspace_id: Input[str], registry_id: Input[str], model_ids: list[Output[str]]
+    settings: Settings,
+    existing_model: str | None,
+    workspace_id: Input[str],
+    registry_id: Input[str],
+    model_ids: list[Input[str]],
 ) -> ModelImageInputs:
     """From a stack's settings; reads what goes into the image once to hash it."""
     image = settings.image
@@ -51,13 +55,13 @@ def image_inputs(
         "condaFile": image.conda_file,
         "runtime": RUNTIME,
         "dependencies": image.dependencies,
-        "models": [settings.model.path],
+        "models": [settings.model.path or ""],
     }
     sources = {
         "script": fingerprint.file_part(Path(image.script)),
         "condaFile": fingerprint.file_part(Path(image.conda_file)),
         "runtime": fingerprint.hash_tree(Path(RUNTIME)),
-        f"model {settings.model.name}": model_hash(settings),
+        f"model {settings.model.name}": existing_model or model_hash(settings),
     }
     for dependency in image.dependencies:
         sources[f"dependency {Path(dependency).name}"] = fingerprint.hash_tree(Path(dependency))

@@ -35,7 +35,7 @@ def model_inputs(settings: Settings, workspace_id: Input[str]) -> RegisteredMode
         "workspaceId": workspace_id,
         "name": settings.model.name,
         "contentHash": model_hash(settings),
-        "path": settings.model.path,
+        "path": settings.model.path or "",
         "tags": settings.model.tags,
         "description": settings.model.description,
     }
@@ -43,7 +43,7 @@ def model_inputs(settings: Settings, workspace_id: Input[str]) -> RegisteredMode
 
 def model_hash(settings: Settings) -> str:
     """SHA-256 of the model's file or folder."""
-    return hash_tree(Path(settings.model.path))
+    return hash_tree(Path(settings.model.path or ""))
 
 
 class RegisteredModelProvider(Provider):

@@ -9,8 +9,10 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from pulumi_azure_native import containerregistry
 
 from components.dynamic import DynamicResource, Provider, gone
+from components.existing import Existing
 from components.services import registry
 from components.services.errors import NotFoundError
+from components.settings import Settings
 
 
 class ContainerRegistryArgs(TypedDict):
@@ -21,6 +23,16 @@ class ContainerRegistryArgs(TypedDict):
     sku: str
     """Basic, Standard or Premium."""
     tags: NotRequired[Input[dict[str, Input[str]]]]
+
+
+def registry_args(settings: Settings, existing: Existing, group: Input[str]) -> ContainerRegistryArgs:
+    """From a stack's settings."""
+    return {
+        "existing_id": existing.registry_id,
+        "enable_admin_user": settings.registry.enable_admin_user,
+        "resource_group_name": group,
+        "sku": settings.registry.sku,
+    }
 
 
 class ContainerRegistry(ComponentResource):

@@ -15,7 +15,9 @@ from pulumi_azure_native import (
     storage,
 )
 
+from components.existing import Existing
 from components.services.aml.client import workspace_config
+from components.settings import Settings
 
 # Built-in roles: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 ROLES = {
@@ -26,6 +28,8 @@ ROLES = {
 
 
 class MlWorkspaceArgs(TypedDict):
+    existing_id: NotRequired[str | None]
+    """ARM id of a workspace that somebody else made; then nothing else counts."""
     resource_group_name: Input[str]
     registry_id: Input[str]
     """ARM id of the container registry that images are pushed to."""
@@ -36,16 +40,35 @@ class MlWorkspaceArgs(TypedDict):
     tags: NotRequired[Input[dict[str, Input[str]]]]
 
 
+def workspace_args(
+    settings: Settings, existing: Existing, group: Input[str], registry_id: Input[str]
+) -> MlWorkspaceArgs:
+    """From a stack's settings."""
+    return {
+        "existing_id": existing.workspace_id,
+        "resource_group_name": group,
+        "registry_id": registry_id,
+        "friendly_name": settings.workspace.friendly_name,
+        "description": settings.workspace.description,
+        "role_assignments": settings.role_assignments,
+    }
+
+
 class MlWorkspace(ComponentResource):
     """Storage account, key vault, Log Analytics, Application Insights and the workspace, with a system-assigned identity."""
 
     workspace_id: Output[str]
-    workspace_name: Output[str]
     config: Output[str]
     """The text of config.json as `Workspace.from_config()` reads it."""
 
     def __init__(self, name: str, args: MlWorkspaceArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("amledge:index:MlWorkspace", name, None, opts)
+        existing = args.get("existing_id")
+        self.workspace_id = Output.from_input(existing) if existing else self._make(name, args).id
+        self.config = self.workspace_id.apply(config_json)
+        self.register_outputs({"workspaceId": self.workspace_id, "config": self.config})
+
+    def _make(self, name: str, args: MlWorkspaceArgs) -> machinelearningservices.Workspace:
         child = ResourceOptions(parent=self)
         group, tags = args["resource_group_name"], args.get("tags")
         account = storage.StorageAccount(
@@ -107,10 +130,7 @@ class MlWorkspace(ComponentResource):
             self._assign_roles(
                 name, workspace, {"storage": account.id, "vault": vault.id, "registry": args["registry_id"]}
             )
-        self.workspace_id = workspace.id
-        self.workspace_name = workspace.name
-        self.config = workspace.id.apply(config_json)
-        self.register_outputs({"workspaceId": self.workspace_id, "config": self.config})
+        return workspace
 
     def _assign_roles(
         self, name: str, workspace: machinelearningservices.Workspace, scopes: dict[str, Input[str]]

@@ -181,7 +181,8 @@ def _send(
     repeatable: bool = True,
 ) -> HttpResponse:
     version = api_version or API_VERSIONS[_type_of(doing, resource_id)]
-    request = HttpRequest(method, f"{cloud().resource_manager}{path}", params={"api-version": version}, json=body)
+    query = {} if "api-version=" in path else {"api-version": version}
+    request = HttpRequest(method, f"{cloud().resource_manager}{path}", params=query, json=body)
     try:
         answer = _client().send_request(request, retry_on_methods=_REPEATABLE if repeatable else [])
         answer.read()

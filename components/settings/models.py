@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from components.edge import limits
 from components.edge.names import DEVICE_ID_RULE, is_device_id, is_image_reference
@@ -25,6 +25,7 @@ BUILDERS = ("azureml", "acr", "docker")
 
 _HUB_UNITS = {"F1": 1, "S1": 200, "S2": 200, "S3": 10}  # "IoT Hub quotas and throttling"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")  # azureml-core, model_name_validation
+_EXISTING_MODEL = re.compile(_MODEL_NAME.pattern + r"(:[1-9]\d*)?")
 _IMAGE_NAME = re.compile(r"(?=.{3,32}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")  # azureml-core, image_name_validation
 
 
@@ -39,15 +40,23 @@ def _file(check: Callable[[Path], Iterator[Finding]]) -> AfterValidator:
 
 
 class WorkspaceSettings(SettingsModel):
+    existing: str | None = None
+    """A workspace that somebody else made: its name, its ARM id, or the path of its config.json. Never changed, never deleted."""
     friendly_name: str = ""
     description: str = ""
 
 
 class RegistrySettings(SettingsModel):
+    existing: str | None = None
+    """Name or ARM id of a registry that somebody else made. Never deleted, and changed only by `enableAdminUser`."""
+    enable_admin_user: bool = False
+    """Turn the admin user of an existing registry on; Azure ML pushes with it and devices pull with it."""
     sku: Literal["Basic", "Standard", "Premium"] = "Basic"
 
 
 class HubSettings(SettingsModel):
+    existing: str | None = None
+    """Name or ARM id of a hub that somebody else made. Never changed, never deleted; its devices may be ours."""
     sku: Literal["F1", "S1", "S2", "S3"] = "S1"
     units: Whole = Field(default=1, ge=1)
 
@@ -74,16 +83,35 @@ class HubSettings(SettingsModel):
 
 
 class ModelSettings(SettingsModel):
-    path: Annotated[str, _file(files.check_model)]
+    existing: str | None = None
+    """`name` or `name:version` of a model that is registered already; the newest version when none is named."""
+    path: Annotated[str, _file(files.check_model)] | None = None
+    """File or folder; may be left out only for an existing model that the builder `azureml` takes from the workspace."""
     name: str = ""
     """The name in Azure ML; the file's name without its ending when left out."""
     description: str = ""
     tags: Tags = Field(default_factory=dict)
 
+    @field_validator("existing")
+    @classmethod
+    def _existing(cls, existing: str | None) -> str | None:
+        if existing is not None and not _EXISTING_MODEL.fullmatch(existing):
+            refuse("is neither the name of a registered model nor name:version", "write best_model or best_model:3")
+        return existing
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is None and info.data.get("existing", "refused by itself") is None:
+            refuse("must be set", "pulumi config set --path aml-edge:model.path scoring/model.pkl")
+        return path
+
     @field_validator("name")
     @classmethod
     def _name(cls, name: str, info: ValidationInfo) -> str:
-        name = name or Path(str(info.data.get("path", "model"))).stem
+        if info.data.get("existing"):
+            return str(info.data["existing"]).partition(":")[0]
+        name = name or Path(str(info.data.get("path") or "model")).stem
         if not _MODEL_NAME.fullmatch(name):
             refuse(
                 f"{name!r} is no name of an Azure ML model: 1 to 255 letters, digits, . _ -, the first a letter or digit",
@@ -147,6 +175,8 @@ class ImageSettings(SettingsModel):
 
 class DeviceSettings(SettingsModel):
     id: str
+    existing: bool = False
+    """Whether somebody else made the identity. It is looked up, never changed and never deleted; its deployment is ours."""
     tags: Tags = Field(default_factory=dict)
     """Tags of the device's twin."""
 
@@ -184,3 +214,27 @@ class Settings(SettingsModel):
     deployment: DeploymentSettings
     role_assignments: bool = False
     """Whether the workspace's identity gets its roles here; needs Owner, which most do not have."""
+
+    @model_validator(mode="after")
+    def _what_exists_hangs_together(self) -> Settings:
+        findings = [
+            Finding(
+                "a device can exist only in a hub that exists",
+                "set aml-edge:hub.existing",
+                ("devices", index, "existing"),
+            )
+            for index, device in enumerate(self.devices)
+            if device.existing and not self.hub.existing
+        ]
+        if self.model.existing and not self.workspace.existing:
+            fix = "set aml-edge:workspace.existing"
+            findings.append(Finding("a model can exist only in a workspace that exists", fix, ("model", "existing")))
+        if self.model.path is None and self.image.builder != "azureml":
+            fix = "name the model's file, or use image.builder azureml, which takes it from the workspace"
+            findings.append(Finding(f"the builder {self.image.builder} needs the model's file", fix, ("model", "path")))
+        if self.registry.enable_admin_user and not (self.registry.existing or self.workspace.existing):
+            fix = "leave it out: a registry made here has its admin user"
+            findings.append(Finding("is for a registry that exists", fix, ("registry", "enableAdminUser")))
+        if findings:
+            refuse_all(findings)
+        return self

@@ -142,6 +142,8 @@ def _rule(detail: ErrorDetails, location: Location, model: type[BaseModel]) -> t
 
 
 def _shown(location: Location, value: Any) -> str | None:
+    if value is None:
+        return None
     if _HIDDEN & set(map(str, location)) or isinstance(value, dict | list | BaseModel):
         return None
     text = json.dumps(value, ensure_ascii=False, default=str)

@@ -36,7 +36,7 @@ def test_only_the_models_path_must_be_set(load_with: Load) -> None:
 
 def test_the_models_path_must_be_set(root: Path) -> None:
     with pytest.raises(
-        SettingsError, match=r"1\. aml-edge:model\.path: must be set\n.*set --path 'aml-edge:model\.path' scoring/model"
+        SettingsError, match=r"1\. aml-edge:model\.path: must be set\n.*set --path aml-edge:model\.path scoring/model"
     ):
         load({}, root=root)
 
@@ -113,7 +113,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("registry.sku", {"registry": {"sku": "basic"}}, "must be one of Basic, Standard, Premium (did you mean 'Basic'?)"),
     ("registry.skus", {"registry": {"skus": "Basic"}}, "did you mean 'sku'?"),
     ("registry", {"registry": "Basic"}, "must be an object"),
-    ("registry", {"registry": ["Basic"]}, "write it as an object of sku"),
+    ("registry", {"registry": ["Basic"]}, "write it as an object of existing, enableAdminUser, sku"),
     ("registry", {"registry": "[1]"}, "must be an object"),
     ("hub.sku", {"hub": {"sku": "B1"}}, "Standard or Free tier"),
     ("hub.sku", {"hub": {"sku": "S4"}}, "must be one of F1, S1, S2, S3"),
@@ -248,6 +248,33 @@ def test_files_of_the_image_must_be_there(problem: Refused) -> None:
 def test_the_base_image_is_an_image_reference(load_with: Load, problem: Refused) -> None:
     assert load_with(image={"baseImage": "python:3.12-slim"}).image.base_image == "python:3.12-slim"
     assert "not an image reference" in problem("image.baseImage", image={"baseImage": "Not An Image"})
+
+
+EXISTING = {"workspace": {"existing": "ml"}, "hub": {"existing": "hub"}, "registry": {"existing": "acr"}}
+
+
+def test_what_exists_needs_no_file_and_keeps_its_name(load_with: Load) -> None:
+    settings = load_with(**EXISTING, model={"existing": "best_model:3"}, devices=[{"id": "edge-1", "existing": True}])
+    assert (settings.model.path, settings.model.name) == (None, "best_model")
+    assert settings.devices[0].existing
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "said"),
+    [
+        ("devices[0].existing", {"devices": [{"id": "a", "existing": True}]}, "set aml-edge:hub.existing"),
+        ("model.existing", {"model": {"existing": "m"}}, "set aml-edge:workspace.existing"),
+        ("model.existing", {"model": {"existing": "m:x"}}, "best_model:3"),
+        ("registry.enableAdminUser", {"registry": {"enableAdminUser": True}}, "leave it out"),
+        (
+            "model.path",
+            {"workspace": {"existing": "ml"}, "model": {"existing": "m"}, "image": {"builder": "docker"}},
+            "needs the model's file",
+        ),
+    ],
+)
+def test_what_exists_must_hang_together(problem: Refused, key: str, values: dict[str, Any], said: str) -> None:
+    assert said in problem(key, **values)
 
 
 def test_everything_wrong_is_reported_at_once_in_the_order_of_the_stack_file(root: Path) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "create_image",
     "delete_image",
     "delete_model",
+    "find_model",
     "get_model",
     "image_state",
     "package_models",
@@ -69,6 +70,11 @@ def register_model(
         )
         progress(f"registered {model.id}")
     return _model(Model(workspace, model_name, version=model.version))
+
+
+def find_model(workspace: Workspace, progress: Progress, *, model_name: str, version: int | None) -> dict[str, Any]:
+    """A model that is registered already; the newest version where none is named."""
+    return _model(Model(workspace, model_name, version=version))
 
 
 def get_model(workspace: Workspace, progress: Progress, *, model_id: str) -> dict[str, Any]:
