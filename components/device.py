@@ -70,7 +70,7 @@ class DeviceIdentityProvider(Provider):
     """Creates an identity, or adopts the one that an interrupted run of ours left; a foreign one is refused."""
 
     replaces = ("hubId", "deviceId")
-    ignores = ("owner",)  # a stack may be renamed
+    ignores: ClassVar[Sequence[str]] = ("owner",)  # a stack may be renamed
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         device_id, tags = props["deviceId"], plain(props["tags"])
