@@ -15,6 +15,7 @@ from docker.types import CancellableStream
 from localazure.edge import names
 from localazure.edge.container_body import with_tag
 from localazure.edge.deployment import Credentials
+from localazure.edge.module_logs import Line
 from localazure.edge.planner import NEVER, Container
 
 STOP_SECONDS = 10
@@ -81,6 +82,23 @@ class Containers:
 
     def logs(self, container: str, tail: int = 20) -> str:
         return self._client.api.logs(container, tail=tail).decode(errors="replace")
+
+    def restart(self, container: str, module: str) -> None:
+        with _explained(f"restarting module {module}"):
+            self._client.api.restart(container, timeout=STOP_SECONDS)
+
+    def log_lines(self, container: str, module: str, *, since: float | None, until: float | None) -> list[Line]:
+        """Both streams in the order of Docker's own times (seconds since 1970 as bounds)."""
+        found: list[tuple[str, Line]] = []
+        bounds = {key: value for key, value in (("since", since), ("until", until)) if value is not None}
+        with _explained(f"reading the logs of module {module}"):
+            for stream in ("stdout", "stderr"):
+                wanted = {"stdout": stream == "stdout", "stderr": stream == "stderr"}
+                data = self._client.api.logs(container, timestamps=True, **wanted, **bounds)
+                for entry in data.decode(errors="replace").splitlines():
+                    stamp, _, text = entry.partition(" ")
+                    found.append((f"{stamp[:19]}{stamp[19:].rstrip('Z'):0<10}", Line(stream, text)))
+        return [line for _, line in sorted(found, key=lambda pair: pair[0])]
 
     def events(self) -> CancellableStream:
         """Endless: a dict for each change of one of the device's containers. Close it from another thread to end it."""

@@ -12,6 +12,7 @@ import docker
 from localazure import docker_engine
 from localazure.edge import names, network, settings
 from localazure.edge.agent import Agent
+from localazure.edge.agent_methods import AgentMethods
 from localazure.edge.book import IdentityBook
 from localazure.edge.config import ConfigError, DeviceConfig
 from localazure.edge.container_body import Surroundings
@@ -60,7 +61,10 @@ class Device:
         await self._ensure_network()
         await self._agent.learn_platform()
         await self._book.try_refresh()
-        agent_link = TwinLink(self._config, lambda: self._system(EDGE_AGENT), self._agent_desired)
+        methods = AgentMethods(self._containers, self._config.iothub_hostname, self._config.device_id)
+        agent_link = TwinLink(
+            self._config, lambda: self._system(EDGE_AGENT), self._agent_desired, on_method=methods.answer
+        )
         hub_link = TwinLink(self._config, lambda: self._system(EDGE_HUB), self._hub_twin.desired_came)
         self._agent.attach(agent_link)
         self._hub_twin.attach(hub_link)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from azure.iot.device import MethodResponse
 from azure.iot.device.aio import IoTHubModuleClient
 
 from localazure.edge.config import DeviceConfig
@@ -32,7 +33,8 @@ class LinkError(Exception):
 class TwinLink:
     """`on_desired(desired, reported)` gets the whole desired properties after each connect and each change, on our loop.
 
-    `reported` is what the hub has, after a connect, and None after a change.
+    `reported` is what the hub has, after a connect, and None after a change. `on_method(name, payload)` answers direct methods with
+    (status, payload).
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class TwinLink:
         config: DeviceConfig,
         identity: Callable[[], Awaitable[Identity]],
         on_desired: Callable[[dict[str, Any], dict[str, Any] | None], None],
+        on_method: Callable[[str, Any], Awaitable[tuple[int, Any]]] | None = None,
     ) -> None:
         self._config = config
         self._identity = identity
         self._on_desired = on_desired
+        self._on_method = on_method
+        self._calls: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._client: IoTHubModuleClient | None = None
         self._desired: dict[str, Any] = {}
@@ -122,9 +127,32 @@ class TwinLink:
             # In a thread, because the setter waits for the hub's answer.
             await asyncio.to_thread(setattr, client, "on_twin_desired_properties_patch_received", None)
             await asyncio.to_thread(setattr, client, "on_twin_desired_properties_patch_received", self._patch_received)
+            if self._on_method:
+                await asyncio.to_thread(setattr, client, "on_method_request_received", None)
+                await asyncio.to_thread(setattr, client, "on_method_request_received", self._method_came)
             twin = await client.get_twin()
         self._desired = twin["desired"]
         self._on_desired(self._desired, twin["reported"])
+
+    def _method_came(self, request: Any) -> None:
+        self._loop.call_soon_threadsafe(self._answer_soon, request)
+
+    def _answer_soon(self, request: Any) -> None:
+        task = asyncio.create_task(self._answer(request))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+
+    async def _answer(self, request: Any) -> None:
+        assert self._on_method
+        client = self._client
+        status, payload = await self._on_method(request.name, request.payload)
+        if client is None:
+            return  # the connection ended meanwhile: nobody waits for the answer any more
+        try:
+            async with asyncio.timeout(_CALL_SECONDS):
+                await client.send_method_response(MethodResponse(request.request_id, status, payload))
+        except Exception as error:
+            log.warning("the answer to the direct method %s did not reach the hub: %s", request.name, _words(error))
 
     def _wake(self) -> None:
         self._loop.call_soon_threadsafe(self._changed.set)
