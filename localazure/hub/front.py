@@ -136,6 +136,8 @@ class Front:
     async def on_publish(self, session: Session, topic: str, payload: bytes, qos: int) -> None:
         path, _, query = topic.partition("?")
         parameters = dict(parse_qsl(query))
+        if path in (_TWIN_GET, _TWIN_REPORT) and self._who(session)[0].plan.basic:
+            raise ProtocolViolationError("the Basic tier has no twins")  # it cuts the connection
         if path == _TWIN_GET:
             await self._twin_get(session, parameters)
         elif path == _TWIN_REPORT:

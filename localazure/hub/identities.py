@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from localazure.hub import etags
 from localazure.hub.errors import HubError, invalid, not_implemented
+from localazure.hub.layers import SYSTEM_MODULES
 from localazure.hub.policies import new_key
 from localazure.hub.tables import NEVER, now
 from localazure.hub.twins import Twins
 from localazure.store import Store, dump
 
-SYSTEM_MODULES = ("$edgeAgent", "$edgeHub")
 MAX_MODULES = 50  # per device (learn.microsoft.com/azure/iot-hub/iot-hub-devguide-quotas-throttling)
 _ID = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@;$']{1,128}")
 _SCOPE = "ms-azure-iot-edge://"

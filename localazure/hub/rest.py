@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,66 +18,23 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from localazure.hub import events, scope
-from localazure.hub.access import Caller, caller
+from localazure.hub import events, rest_fleet, scope
+from localazure.hub.access import caller
 from localazure.hub.errors import HubError, invalid, not_implemented
 from localazure.hub.hub import Hub, Invocation
 from localazure.hub.identities import Key
-from localazure.hub.strict_json import parse_json
+from localazure.hub.plan import Operation
+from localazure.hub.rest_call import MAX_TOP, Call, tagged
 from localazure.identity import Tokens
+from localazure.store import dump
 
 log = logging.getLogger("localazure.hub")
 
-MAX_BODY = 512 * 1024
 API_VERSIONS = {
     *("2016-11-14", "2017-06-30", "2018-04-01", "2018-06-30", "2019-03-30", "2019-10-01", "2020-03-13", "2020-09-30"),
     *("2021-04-12", "2024-03-31"),  # azure-iot-hub 2.7.0, the CLI extension
     *("2017-11-08-preview", "2018-08-30-preview", "2019-07-01-preview", "2020-05-31-preview", "2020-06-30-preview"),
 }
-_MAX_DISCARDED = 16 * MAX_BODY
-_MAX_TOP = 1000
-
-Json = dict[str, Any]
-
-
-class Call:
-    """One request on its way: who asks, for what."""
-
-    def __init__(self, hub: Hub, request: Request, who: Caller, stopping: asyncio.Event) -> None:
-        self.hub = hub
-        self.request = request
-        self.who = who
-        self.stopping = stopping
-        self.if_match = request.headers.get("if-match")
-
-    @property
-    def key(self) -> Key:
-        """The device or module of the path."""
-        return Key(self.request.path_params["device"], self.request.path_params.get("module", ""))
-
-    @property
-    def name(self) -> str:
-        return self.request.path_params["name"]
-
-    @property
-    def top(self) -> int:
-        return int(events.number(self.request.query_params.get("top"), "top", _MAX_TOP, _MAX_TOP))
-
-    async def body(self) -> Json:
-        """The body as a JSON object. Raises 400 and 413."""
-        data, length = bytearray(), 0
-        async for chunk in self.request.stream():
-            length += len(chunk)
-            if length <= MAX_BODY:
-                data += chunk
-            elif length > _MAX_DISCARDED:  # up to here the client is heard out, so that it reads the answer
-                break
-        if length > MAX_BODY:
-            raise HubError("GenericRequestEntityTooLarge", f"the body is larger than {MAX_BODY} bytes")
-        document = parse_json(bytes(data))
-        if not isinstance(document, dict):
-            raise invalid("the body is not a JSON object")
-        return document
 
 
 async def list_devices(call: Call) -> Response:
@@ -87,12 +44,13 @@ async def list_devices(call: Call) -> Response:
 
 async def get_device(call: Call) -> Response:
     call.who.need("RegistryRead")
-    return _tagged(call.hub.identity(call.key))
+    return tagged(call.hub.identity(call.key))
 
 
 async def put_device(call: Call) -> Response:
     call.who.need("RegistryWrite")
-    return _tagged(call.hub.put_device(call.key.device_id, await call.body(), call.if_match))
+    device, _ = call.hub.put_identity(call.key, await call.body(), call.if_match)
+    return tagged(device)
 
 
 async def delete_identity(call: Call) -> Response:
@@ -111,24 +69,24 @@ async def list_modules(call: Call) -> Response:
 
 async def get_module(call: Call) -> Response:
     call.who.need_or_own("RegistryRead", call.key.device_id)
-    return _tagged(call.hub.identity(call.key))
+    return tagged(call.hub.identity(call.key))
 
 
 async def put_module(call: Call) -> Response:
     call.who.need_or_own("RegistryWrite", call.key.device_id)
-    module, created = call.hub.put_module(call.key, await call.body(), call.if_match)
-    return _tagged(module, 201 if created else 200)
+    module, created = call.hub.put_identity(call.key, await call.body(), call.if_match)
+    return tagged(module, 201 if created else 200)
 
 
 async def get_twin(call: Call) -> Response:
     call.who.need("ServiceConnect")
-    return _tagged(call.hub.twin(call.key))
+    return tagged(call.hub.twin(call.key))
 
 
 async def write_twin(call: Call) -> Response:
     call.who.need("ServiceConnect")
     replace = call.request.method == "PUT"
-    return _tagged(call.hub.write_twin(call.key, await call.body(), call.if_match, replace))
+    return tagged(call.hub.write_twin(call.key, await call.body(), call.if_match, replace))
 
 
 async def invoke_method(call: Call) -> Response:
@@ -142,36 +100,9 @@ async def invoke_method(call: Call) -> Response:
     connect = connect or 0
     if not (isinstance(response, int) and 5 <= response <= 300 and isinstance(connect, int) and 0 <= connect <= 300):
         raise invalid("responseTimeoutInSeconds is not in 5..300, or connectTimeoutInSeconds not in 0..300")
+    call.hub.throttle.take(Operation.METHOD, 1 + len(dump(body.get("payload"))) // _METER)
     status, payload = await call.hub.invoke(call.key, Invocation(name, body.get("payload"), connect, response))
     return JSONResponse({"status": status, "payload": payload})
-
-
-async def apply_content(call: Call) -> Response:
-    call.who.need("RegistryWrite")
-    call.hub.apply(call.key.device_id, await call.body())
-    return Response(status_code=204)
-
-
-async def list_configurations(call: Call) -> Response:
-    call.who.need("RegistryRead")
-    return JSONResponse(call.hub.configurations.all(call.top))
-
-
-async def get_configuration(call: Call) -> Response:
-    call.who.need("RegistryRead")
-    return _tagged(call.hub.configurations.get(call.name))
-
-
-async def put_configuration(call: Call) -> Response:
-    call.who.need("RegistryWrite")
-    document, created = call.hub.put_configuration(call.name, await call.body(), call.if_match)
-    return _tagged(document, 201 if created else 200)
-
-
-async def delete_configuration(call: Call) -> Response:
-    call.who.need("RegistryWrite")
-    call.hub.delete_configuration(call.name, call.if_match)
-    return Response(status_code=204)
 
 
 async def device_statistics(call: Call) -> Response:
@@ -186,7 +117,7 @@ async def service_statistics(call: Call) -> Response:
 
 async def scope_page(call: Call) -> Response:
     query = call.request.query_params
-    size = int(events.number(query.get("deviceCount"), "deviceCount", 100, _MAX_TOP))
+    size = int(events.number(query.get("deviceCount"), "deviceCount", 100, MAX_TOP))
     return JSONResponse(scope.page(call.hub, call.who, *call.key, size, query.get("continuationToken")))
 
 
@@ -224,58 +155,77 @@ Handler = Callable[[Call], Awaitable[Response]]
 _DEVICE, _MODULE = "/devices/{device}", "/devices/{device}/modules/{module}"
 _TWIN, _MODULE_TWIN = "/twins/{device}", "/twins/{device}/modules/{module}"
 
-TABLE: tuple[tuple[str, str, Handler], ...] = (
-    ("POST", "/devices/query", _not_built("the query language (POST /devices/query)")),
-    ("GET", "/devices", list_devices),
-    ("POST", "/devices", _not_built("the bulk registry (POST /devices)")),
-    ("GET", _DEVICE, get_device),
-    ("PUT", _DEVICE, put_device),
-    ("DELETE", _DEVICE, delete_identity),
-    ("POST", f"{_DEVICE}/applyConfigurationContent", apply_content),
-    ("POST", f"{_DEVICE}/messages/events", _not_built("messages over HTTP (POST /devices/{id}/messages/events)")),
-    ("DELETE", f"{_DEVICE}/commands", _not_built("cloud-to-device messages (DELETE /devices/{id}/commands)")),
-    ("GET", f"{_DEVICE}/modules", list_modules),
-    ("GET", _MODULE, get_module),
-    ("PUT", _MODULE, put_module),
-    ("DELETE", _MODULE, delete_identity),
-    ("GET", f"{_MODULE}/devicesAndModulesInDeviceScope", scope_page),
-    ("POST", f"{_MODULE}/devicesAndModulesInTargetDeviceScope", nested_scope_page),
-    ("GET", f"{_MODULE}/deviceAndModuleInDeviceScope", scope_identity),
-    ("GET", _TWIN, get_twin),
-    ("PATCH", _TWIN, write_twin),
-    ("PUT", _TWIN, write_twin),
-    ("POST", f"{_TWIN}/methods", invoke_method),
-    ("GET", _MODULE_TWIN, get_twin),
-    ("PATCH", _MODULE_TWIN, write_twin),
-    ("PUT", _MODULE_TWIN, write_twin),
-    ("POST", f"{_MODULE_TWIN}/methods", invoke_method),
-    ("POST", "/configurations/testQueries", _not_built("target conditions (POST /configurations/testQueries)")),
-    ("GET", "/configurations", list_configurations),
-    ("GET", "/configurations/{name}", get_configuration),
-    ("PUT", "/configurations/{name}", put_configuration),
-    ("DELETE", "/configurations/{name}", delete_configuration),
-    ("GET", "/statistics/devices", device_statistics),
-    ("GET", "/statistics/service", service_statistics),
-    ("GET", "/messages/events", message_stream),
-    ("GET", "/messages/serviceBound/feedback", _not_built("cloud-to-device feedback")),
-    ("GET", "/jobs/{rest:path}", _not_built("jobs")),
-    ("PUT", "/jobs/{rest:path}", _not_built("jobs")),
-    ("POST", "/jobs/{rest:path}", _not_built("jobs")),
-    ("GET", "/digitaltwins/{rest:path}", _not_built("digital twins")),
-    ("PATCH", "/digitaltwins/{rest:path}", _not_built("digital twins")),
-    ("POST", "/digitaltwins/{rest:path}", _not_built("digital twins")),
+
+class Entry(NamedTuple):
+    """`throttled` names the bucket from which a request takes; `feature` what the Basic tier does not have."""
+
+    method: str
+    path: str
+    handler: Handler
+    throttled: Operation | None = None
+    feature: str = ""
+
+
+_REGISTRY, _CONFIGURATION = Operation.REGISTRY, Operation.CONFIGURATION
+_EDGE, _TWINS, _METHODS = "A configuration or edge deployment", "A twin", "A direct method"
+_METER = 4096  # bytes; "throttling meter size is 4 KB" for direct methods
+
+TABLE: tuple[Entry, ...] = (
+    Entry("POST", "/devices/query", rest_fleet.query, Operation.QUERY),
+    Entry("GET", "/devices", list_devices, _REGISTRY),
+    Entry("POST", "/devices", rest_fleet.bulk_registry, _REGISTRY),
+    Entry("GET", _DEVICE, get_device, _REGISTRY),
+    Entry("PUT", _DEVICE, put_device, _REGISTRY),
+    Entry("DELETE", _DEVICE, delete_identity, _REGISTRY),
+    Entry("POST", f"{_DEVICE}/applyConfigurationContent", rest_fleet.apply_content, _CONFIGURATION, _EDGE),
+    Entry("POST", f"{_DEVICE}/messages/events", _not_built("messages over HTTP (POST /devices/{id}/messages/events)")),
+    Entry("DELETE", f"{_DEVICE}/commands", _not_built("cloud-to-device messages (DELETE /devices/{id}/commands)")),
+    Entry("GET", f"{_DEVICE}/modules", list_modules, _REGISTRY),
+    Entry("GET", _MODULE, get_module, _REGISTRY),
+    Entry("PUT", _MODULE, put_module, _REGISTRY),
+    Entry("DELETE", _MODULE, delete_identity, _REGISTRY),
+    Entry("GET", f"{_MODULE}/devicesAndModulesInDeviceScope", scope_page),
+    Entry("POST", f"{_MODULE}/devicesAndModulesInTargetDeviceScope", nested_scope_page),
+    Entry("GET", f"{_MODULE}/deviceAndModuleInDeviceScope", scope_identity),
+    Entry("GET", _TWIN, get_twin, Operation.TWIN_READ, _TWINS),
+    Entry("PATCH", _TWIN, write_twin, Operation.TWIN_WRITE, _TWINS),
+    Entry("PUT", _TWIN, write_twin, Operation.TWIN_WRITE, _TWINS),
+    Entry("POST", f"{_TWIN}/methods", invoke_method, None, _METHODS),
+    Entry("GET", _MODULE_TWIN, get_twin, Operation.TWIN_READ, _TWINS),
+    Entry("PATCH", _MODULE_TWIN, write_twin, Operation.TWIN_WRITE, _TWINS),
+    Entry("PUT", _MODULE_TWIN, write_twin, Operation.TWIN_WRITE, _TWINS),
+    Entry("POST", f"{_MODULE_TWIN}/methods", invoke_method, None, _METHODS),
+    Entry("POST", "/configurations/testQueries", rest_fleet.check_queries, _CONFIGURATION, _EDGE),
+    Entry("GET", "/configurations", rest_fleet.list_configurations, _CONFIGURATION, _EDGE),
+    Entry("GET", "/configurations/{name}", rest_fleet.get_configuration, _CONFIGURATION, _EDGE),
+    Entry("PUT", "/configurations/{name}", rest_fleet.put_configuration, _CONFIGURATION, _EDGE),
+    Entry("DELETE", "/configurations/{name}", rest_fleet.delete_configuration, _CONFIGURATION, _EDGE),
+    Entry("GET", "/statistics/devices", device_statistics, _REGISTRY),
+    Entry("GET", "/statistics/service", service_statistics, _REGISTRY),
+    Entry("GET", "/messages/events", message_stream),
+    Entry("GET", "/messages/serviceBound/feedback", _not_built("cloud-to-device feedback")),
+    Entry("GET", "/jobs/{rest:path}", _not_built("jobs")),
+    Entry("PUT", "/jobs/{rest:path}", _not_built("jobs")),
+    Entry("POST", "/jobs/{rest:path}", _not_built("jobs")),
+    Entry("GET", "/digitaltwins/{rest:path}", _not_built("digital twins")),
+    Entry("PATCH", "/digitaltwins/{rest:path}", _not_built("digital twins")),
+    Entry("POST", "/digitaltwins/{rest:path}", _not_built("digital twins")),
 )
 
 
 def app(hub: Hub, tokens: Tokens, stopping: asyncio.Event) -> Starlette:
     """The ASGI application of one hub; `stopping` ends its streams."""
 
-    def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(entry: Entry) -> Callable[[Request], Awaitable[Response]]:
         async def run(request: Request) -> Response:
             try:
                 who = caller(hub, tokens, request.headers.get("authorization"), request.scope["path"])
                 _check_version(request)
-                return await handler(Call(hub, request, who, stopping))
+                if entry.throttled:
+                    hub.throttle.take(entry.throttled)
+                if entry.feature:
+                    hub.plan.need_standard(entry.feature)
+                return await entry.handler(Call(hub, request, who, stopping))
             except HubError as error:
                 return error.response()
             except sqlite3.Error as error:
@@ -287,7 +237,7 @@ def app(hub: Hub, tokens: Tokens, stopping: asyncio.Event) -> Starlette:
 
         return run
 
-    routes = [Route(path, endpoint(handler), methods=[method]) for method, path, handler in TABLE]
+    routes = [Route(entry.path, endpoint(entry), methods=[entry.method]) for entry in TABLE]
     return Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
 
 
@@ -295,10 +245,6 @@ def _check_version(request: Request) -> None:
     version = request.query_params.get("api-version")
     if request.scope["path"] != "/messages/events" and version not in API_VERSIONS:
         raise HubError("InvalidProtocolVersion", f"api-version is missing or unknown: {(version or '')[:40]!r}")
-
-
-def _tagged(document: Json, status: int = 200) -> Response:
-    return JSONResponse(document, status, {"ETag": f'"{document["etag"]}"'})
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

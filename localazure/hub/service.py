@@ -9,7 +9,10 @@ from localazure import certs
 from localazure.hub.front import Front
 from localazure.hub.hub import EdgeListener, Hub
 from localazure.hub.identities import Key
+from localazure.hub.plan import Plan
 from localazure.hub.rest import app
+from localazure.hub.settings import HubSettings
+from localazure.hub.settings import load as load_settings
 from localazure.hub.tables import SCHEMA
 from localazure.identity import Tokens
 from localazure.instance import HUB_PORTS, MQTT_PORT, Instance, InstanceError
@@ -26,8 +29,10 @@ class HubService:
     Methods that take a hub's name raise KeyError when there is none of that name. The certificates must exist (`certs.ensure`).
     """
 
-    def __init__(self, instance: Instance, store: Store) -> None:
+    def __init__(self, instance: Instance, store: Store, settings: HubSettings | None = None) -> None:
+        """`settings` are those of the instance's folder if not given; InstanceError when they are wrong."""
         store.script(SCHEMA)
+        self._settings = settings or load_settings(instance.folder)
         self._instance = instance
         self._store = store
         self._tokens = Tokens(instance)
@@ -38,8 +43,9 @@ class HubService:
         self._stopping: dict[str, asyncio.Event] = {}
         self._lock = asyncio.Lock()
         self._started = False
-        for row in store.all("SELECT name, port FROM hub_hubs"):
-            self._add(row["name"], row["port"])
+        for row in store.all("SELECT name, port, sku, units FROM hub_hubs LEFT JOIN hub_plans ON hub = name"):
+            plan = Plan(row["sku"], row["units"]) if row["sku"] else Plan()
+            self._add(row["name"], row["port"], plan)
 
     async def start(self) -> None:
         """Serve MQTT and every hub that the database knows, on the port it had.
@@ -71,21 +77,30 @@ class HubService:
         """Close all listeners and connections."""
         self._started = False
         for name in list(self._servers):
+            await self._hubs[name].stop()
             await self._unserve(name)
         if self._front.server:
             await self._front.server.stop()
             self._front.server = None
 
-    async def create(self, name: str) -> str:
-        """Make the hub with its policies, unless it is there, and serve it. Returns its host name."""
+    async def create(self, name: str, sku: str = "S1", units: int = 1) -> str:
+        """Make the hub with its policies, unless it is there, and serve it; `sku` (F1, B1..B3, S1..S3) and `units` set its limits, of
+        one that is there too. Returns its host name."""
+        plan = Plan(sku, units)
         async with self._lock:
             hub = self._by_name(name)
-            return hub.host if hub else await self._create(name)
+            if hub is None:
+                return await self._create(name, plan)
+            if hub.plan != plan:
+                self._keep_plan(name, plan)
+                hub.change_plan(plan)
+            return hub.host
 
     async def delete(self, name: str) -> None:
         """Remove the hub with all that it knows."""
         async with self._lock:
             hub = self._get(name)
+            await hub.stop()
             edge_devices = hub.edge_devices()
             await self._unserve(name.lower())
             del self._hubs[name.lower()]
@@ -118,14 +133,15 @@ class HubService:
             for device_id, key in hub.edge_devices():
                 callback(hub.host, device_id, key)
 
-    async def _create(self, name: str) -> str:
+    async def _create(self, name: str, plan: Plan) -> str:
         taken = {row["port"] for row in self._store.all("SELECT port FROM hub_hubs")}
         for port in HUB_PORTS:
             if port in taken:
                 continue
             with self._store.transaction():
                 self._store.execute("INSERT INTO hub_hubs VALUES (?, ?)", name, port)
-                hub = self._add(name, port)
+                self._keep_plan(name, plan)
+                hub = self._add(name, port, plan)
                 hub.policies.create()
             try:
                 await self._serve(name.lower())
@@ -139,8 +155,12 @@ class HubService:
             f"cannot create IoT Hub '{name}': all ports {HUB_PORTS.start}..{HUB_PORTS.stop - 1} are taken"
         )
 
-    def _add(self, name: str, port: int) -> Hub:
-        hub = Hub(self._store, name, f"{self._instance.address}:{port}", self._front, self._tell)
+    def _keep_plan(self, name: str, plan: Plan) -> None:
+        self._store.execute("INSERT OR REPLACE INTO hub_plans VALUES (?, ?, ?)", name, plan.sku, plan.units)
+
+    def _add(self, name: str, port: int, plan: Plan) -> Hub:
+        host = f"{self._instance.address}:{port}"
+        hub = Hub(self._store, name, host, self._front, self._tell, plan, self._settings)
         self._hubs[name.lower()] = hub
         return hub
 
@@ -153,6 +173,7 @@ class HubService:
         server = HttpServer(app(hub, self._tokens, stopping), address, int(port), tls)
         await server.start()
         self._servers[name], self._stopping[name] = server, stopping
+        hub.start()
 
     async def _unserve(self, name: str) -> None:
         server = self._servers.pop(name, None)

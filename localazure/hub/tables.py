@@ -1,4 +1,7 @@
-"""The hub room's tables. `module_id` is '' for a device itself, so that it can be part of a key."""
+"""The hub room's tables. `module_id` is '' for a device itself, so that it can be part of a key.
+
+An assignment belongs to `$edgeAgent`: `configurations` is what its twin shows, `signature` names the deployments whose content is applied.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS hub_hubs (
     name TEXT PRIMARY KEY COLLATE NOCASE,
     port INTEGER NOT NULL UNIQUE
+);
+CREATE TABLE IF NOT EXISTS hub_plans (
+    hub TEXT PRIMARY KEY COLLATE NOCASE REFERENCES hub_hubs(name) ON DELETE CASCADE,
+    sku TEXT NOT NULL,
+    units INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS hub_policies (
     hub TEXT NOT NULL COLLATE NOCASE REFERENCES hub_hubs(name) ON DELETE CASCADE,
@@ -43,6 +51,15 @@ CREATE TABLE IF NOT EXISTS hub_configurations (
     id TEXT NOT NULL,
     document TEXT NOT NULL,
     PRIMARY KEY (hub, id)
+);
+CREATE TABLE IF NOT EXISTS hub_assignments (
+    hub TEXT NOT NULL COLLATE NOCASE,
+    device_id TEXT NOT NULL,
+    module_id TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    configurations TEXT NOT NULL,
+    PRIMARY KEY (hub, device_id, module_id),
+    FOREIGN KEY (hub, device_id, module_id) REFERENCES hub_identities(hub, device_id, module_id) ON DELETE CASCADE
 );
 CREATE TABLE IF NOT EXISTS hub_messages (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,

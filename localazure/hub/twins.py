@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from localazure.hub import twin_rules as rules
@@ -63,21 +63,14 @@ class Twins:
         twin = Twin()
         twin.desired.metadata = {"$lastUpdated": time}
         twin.reported.metadata = {"$lastUpdated": time}
-        self._store.execute("INSERT INTO hub_twins VALUES (?, ?, ?, ?)", self._hub, *key, dump(asdict(twin)))
+        self._store.execute("INSERT INTO hub_twins VALUES (?, ?, ?, ?)", self._hub, *key, dump(_stored(twin)))
 
     def get(self, key: TwinKey) -> Twin:
         row = self._store.one(
             "SELECT document FROM hub_twins WHERE hub = ? AND device_id = ? AND module_id = ?", self._hub, *key
         )
         assert row, f"identity {key} has no twin"
-        stored = json.loads(row["document"])
-        return Twin(
-            tags=stored["tags"],
-            desired=Section(**stored["desired"]),
-            reported=Section(**stored["reported"]),
-            version=stored["version"],
-            tag=stored["tag"],
-        )
+        return read_twin(row["document"])
 
     def write(self, key: TwinKey, tags: Json | None, desired: Json | None, replace: bool) -> DesiredChange | None:
         """The back end's write: merge (PATCH) or `replace` the sections that are not None. Raises HubError for what is not allowed."""
@@ -115,5 +108,22 @@ class Twins:
     def _save(self, key: TwinKey, twin: Twin) -> None:
         self._store.execute(
             "UPDATE hub_twins SET document = ? WHERE hub = ? AND device_id = ? AND module_id = ?",
-            dump(asdict(twin)), self._hub, *key,
+            dump(_stored(twin)), self._hub, *key,
         )  # fmt: skip
+
+
+def read_twin(text: str) -> Twin:
+    """From the column `document`."""
+    stored = json.loads(text)
+    return Twin(
+        tags=stored["tags"],
+        desired=Section(**stored["desired"]),
+        reported=Section(**stored["reported"]),
+        version=stored["version"],
+        tag=stored["tag"],
+    )
+
+
+def _stored(twin: Twin) -> Json:
+    """As dataclasses.asdict, which would copy every leaf: that is a third of the time of a large deployment."""
+    return {**vars(twin), "desired": vars(twin.desired), "reported": vars(twin.reported)}

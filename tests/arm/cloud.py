@@ -77,7 +77,7 @@ class FakeHubs:
     def __init__(self) -> None:
         self.made: set[str] = set()
 
-    async def create(self, name: str) -> str:
+    async def create(self, name: str, sku: str = "S1", units: int = 1) -> str:
         self.made.add(name)
         return "127.0.0.1:20500"
 

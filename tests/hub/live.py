@@ -18,10 +18,12 @@ from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
 from localazure import certs
 from localazure.hub import HubService
 from localazure.hub.sas import make
+from localazure.hub.settings import HubSettings
 from localazure.instance import Instance, load_or_create
 from localazure.store import Store
 
 T = TypeVar("T")
+UNTHROTTLED = HubSettings(throttling=False)
 VERSION = {"api-version": "2021-04-12"}
 
 
@@ -86,7 +88,7 @@ def certs_context(instance: Instance) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def live(folder: Path, hub: str = "test-hub") -> Iterator[Live]:
+def live(folder: Path, hub: str = "test-hub", settings: HubSettings = UNTHROTTLED) -> Iterator[Live]:
     instance = load_or_create(folder)
     certs.ensure(instance)
     ready: list[Live] = []
@@ -94,7 +96,7 @@ def live(folder: Path, hub: str = "test-hub") -> Iterator[Live]:
 
     async def main() -> None:
         store = Store(instance.database)
-        service = HubService(instance, store)
+        service = HubService(instance, store, settings)
         stop = asyncio.Event()
         try:
             await service.start()

@@ -145,7 +145,8 @@ class IotHub(ResourceType):
             raise self.error(400, "BadRequest", f"The partition count of IotHub '{new.name}' cannot be changed.")
 
     async def provision(self, context: Context, resource: Resource) -> Json:
-        host = resource.state["properties"].get("hostName") or await context.hubs.create(resource.name)
+        sku = resource.inputs["sku"]
+        host = await context.hubs.create(resource.name, sku["name"], sku["capacity"])
         return {"properties": {"hostName": host}}
 
     async def deprovision(self, context: Context, resource: Resource) -> None:
