@@ -34,6 +34,7 @@ from localazure.ml import MlService
 from localazure.owner import OwnerApi
 from localazure.principals import Principals
 from localazure.registry import RegistryService
+from localazure.registry.tasks import TaskService
 from localazure.requests import RequestLog
 from localazure.storage import BlobService
 from localazure.storage.service import CONTAINERS
@@ -92,15 +93,22 @@ class Daemon:
             self._registries = RegistryService(self.instance, store)
             self._devices = DeviceSupervisor(self.instance)
             self._hubs = HubService(self.instance, store)
-            arm = ArmService(self.instance, store, tokens, self._registries, self._hubs, principals=principals)
-            listeners.know(arm, self._hubs, self._registries)
             blobs = BlobService(self.instance, store)
+            tasks = TaskService(self.instance, store, blobs, self._registries)
+            arm = ArmService(
+                self.instance, store, tokens, self._registries, self._hubs, principals=principals, tasks=tasks
+            )
+            listeners.know(arm, self._hubs, self._registries)
             ml = MlService(self.instance, store, tokens, arm.get, self._registries, blobs)
+            arm.on_gone(
+                "Microsoft.MachineLearningServices/workspaces", lambda properties: ml.forget(properties["workspaceId"])
+            )
             self._hubs.on_edge_devices(self._note_device)
             self._hubs.on_edge_devices(self._devices.on_edge_device)
             services: tuple[tuple[str, Service], ...] = (
                 ("blobs", blobs),
                 ("registries", self._registries),
+                ("registry tasks", tasks),
                 ("hubs", self._hubs),
                 ("devices", self._devices),  # after the hubs that they connect to
                 ("arm", arm),

@@ -11,7 +11,7 @@ import logging
 import re
 import sqlite3
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
@@ -46,10 +46,10 @@ class Listing(Protocol):
 
 
 class Front:
-    def __init__(self, engine: Engine, access: Access) -> None:
+    def __init__(self, engine: Engine, access: Access, listings: Sequence[Listing] = ()) -> None:
         self._engine, self._instance, self._access = engine, engine.context.instance, access
         self._deletion = Deletion(engine)
-        self._special: tuple[Listing, ...] = (Directory(engine), SoftDelete(engine), NameChecks(engine))
+        self._special: tuple[Listing, ...] = (Directory(engine), SoftDelete(engine), NameChecks(engine), *listings)
         self.app = Starlette(routes=[Route("/{path:path}", self._handle, methods=_METHODS)])
 
     async def _handle(self, request: Request) -> Response:

@@ -26,6 +26,12 @@ class Registries(Protocol):
     async def regenerate(self, name: str, which: str) -> Any: ...
 
 
+class Tasks(Protocol):
+    """What registries do by themselves; repeatable."""
+
+    async def forget(self, registry: str) -> None: ...
+
+
 class Hubs(Protocol):
     """The hub room's door; `create` must be repeatable too."""
 
@@ -45,6 +51,7 @@ class Context:
     registries: Registries
     hubs: Hubs
     principals: Principals
+    tasks: Tasks | None = None
 
 
 @dataclass(frozen=True)

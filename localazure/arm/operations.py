@@ -21,7 +21,7 @@ from localazure.arm.model import Call, LongRunning
 from localazure.arm.resources import Json, Resource
 from localazure.store import Store, dump
 
-Work = Literal["provision", "delete", "delete-group", "purge"]
+Work = Literal["provision", "delete", "delete-group", "purge", "import"]
 RETRY_AFTER = {"Retry-After": "1"}
 _KEPT_DAYS = 1
 _POLL_SEGMENTS = ("operationstatuses", "operationresults", "asyncoperations", "workspaceoperationsstatus")

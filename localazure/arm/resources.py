@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +72,8 @@ class Tombstone:
 class Resources:
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.gone: list[Callable[[Resource], None]] = []
+        """Called for each resource that is removed for good, not for those below it."""
         store.script(_TABLES)
 
     def get(self, resource_id: str) -> Resource | None:
@@ -92,6 +94,14 @@ class Resources:
 
     def remove(self, resource: Resource) -> None:
         """Forget a resource with everything below it (role assignments at its scope too), and their secrets."""
+        self._remove(resource)
+        self._tell(resource)
+
+    def _tell(self, resource: Resource) -> None:
+        for callback in self.gone:
+            callback(resource)
+
+    def _remove(self, resource: Resource) -> None:
         for table in ("arm_resources", "arm_secrets"):
             self.store.execute(f"DELETE FROM {table} WHERE key = ?", resource.key)  # noqa: S608 - our own names
             self.store.execute(
@@ -122,7 +132,7 @@ class Resources:
         """Soft-delete: gone for ARM, its name and secrets kept for `retention` seconds."""
         now = time.time()
         secrets = self.secrets(resource)
-        self.remove(resource)
+        self._remove(resource)
         self.keep_secrets(resource, secrets)
         self.store.execute(
             "INSERT OR REPLACE INTO arm_tombstones VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -155,12 +165,12 @@ class Resources:
     def purge(self, tombstone: Tombstone) -> None:
         self.exhume(tombstone)
         self.store.execute("DELETE FROM arm_secrets WHERE key = ?", tombstone.resource.key)
+        self._tell(tombstone.resource)
 
     def purge_expired(self) -> None:
-        self.store.execute(
-            "DELETE FROM arm_secrets WHERE key IN (SELECT key FROM arm_tombstones WHERE purge <= ?)", time.time()
-        )
-        self.store.execute("DELETE FROM arm_tombstones WHERE purge <= ?", time.time())
+        with self.store.transaction():
+            for row in self.store.all("SELECT * FROM arm_tombstones WHERE purge <= ?", time.time()):
+                self.purge(Tombstone(_resource(row), row["deleted"], row["purge"]))
 
     # --- secrets: never part of inputs or state, so that no GET can show one
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from localazure.arm.engine import Engine
@@ -12,8 +13,9 @@ from localazure.arm.ids import parse
 from localazure.arm.model import Call, Context, Hubs, Registries
 from localazure.arm.operations import Operations
 from localazure.arm.providers import all_types
+from localazure.arm.providers.containerregistry_tasks import RegistryTasks, Tasks
 from localazure.arm.rbac import Access, roles
-from localazure.arm.resources import Resources
+from localazure.arm.resources import Resource, Resources
 from localazure.identity import Tokens
 from localazure.instance import Instance
 from localazure.principals import Principals
@@ -27,6 +29,7 @@ class ArmService:
 
     `registries` and `hubs` make what stands behind a container registry and an IoT hub. Long-running operations work for `delay` seconds
     and whatever the backend needs. `access` enforces role assignments where that is switched on; `principals` is the directory.
+    Without `tasks`, quick builds and imports of registries answer 501.
     """
 
     def __init__(
@@ -39,15 +42,26 @@ class ArmService:
         *,
         delay: float = DELAY_SECONDS,
         principals: Principals | None = None,
+        tasks: Tasks | None = None,
     ) -> None:
         self._resources = Resources(store)
         self._operations = Operations(store, delay)
         self._instance = instance
         self.principals = principals or Principals(store, tokens)
         self.access = Access(store, self._resources, self.principals)
-        context = Context(instance, self._resources, tokens, registries, hubs, self.principals)
+        context = Context(instance, self._resources, tokens, registries, hubs, self.principals, tasks)
         self._engine = Engine(context, self._operations, all_types())
-        self.app = Front(self._engine, self.access).app
+        self.app = Front(self._engine, self.access, [RegistryTasks(self._engine, tasks)] if tasks else []).app
+
+    def on_gone(self, kind: str, callback: Callable[[dict[str, Any]], None]) -> None:
+        """Call with the properties of each resource of a type that is deleted for good: not when it is soft-deleted, but when it
+        is purged or its retention has passed. Inside the transaction that removes it."""
+
+        def gone(resource: Resource) -> None:
+            if resource.type.casefold() == kind.casefold():
+                callback(resource.properties | resource.state.get("properties", {}))
+
+        self._resources.gone.append(gone)
 
     async def start(self) -> None:
         """Take up the operations that the database says are running; forget what is past its retention."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -17,16 +18,23 @@ class BuildStopped(Exception):  # noqa: N818 - not an error: the service is stop
 
 
 class BuildLog:
-    """Written from the build's thread, one whole line at a time. `tail` holds the last lines for error messages."""
+    """Written from the build's thread, one whole line at a time. `tail` holds the last lines for error messages.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", errors="replace")
-        self._rest = ""
+    `secrets` are replaced wherever they occur in a line.
+    """
+
+    def __init__(self, path: Path, *, newline: str = "\n", secrets: Iterable[str] = ()) -> None:
+        self._file = path.open("a", encoding="utf-8", errors="replace", newline="")
+        self._rest, self._newline = "", newline
+        pieces = {piece for secret in secrets for piece in secret.splitlines() if piece}
+        self._secrets = sorted(pieces, key=len, reverse=True)
         self.tail: list[str] = []
 
     def line(self, text: str) -> None:
         text = _COLOUR.sub("", text.rstrip())
-        self._file.write(text + "\n")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        self._file.write(text + self._newline)
         self._file.flush()
         self.tail = [*self.tail[-199:], text]
 

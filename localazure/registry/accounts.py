@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import secrets
 import sqlite3
@@ -14,6 +15,8 @@ from localazure.instance import REGISTRY_PORTS, InstanceError
 from localazure.store import Store
 
 PASSWORD_NAMES = ("password", "password2")
+TASK_USER = "00000000-0000-0000-0000-000000000000"
+"""ACR's user name for "the password is a token" (`az acr login`)."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS registry (
@@ -47,6 +50,7 @@ class Accounts:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._task_passwords: dict[str, str] = {}
         store.script(_TABLES)
 
     def all(self) -> list[Registry]:
@@ -79,6 +83,7 @@ class Accounts:
 
     def remove(self, name: str) -> None:
         self._store.execute("DELETE FROM registry WHERE key = ?", name.lower())
+        self._task_passwords.pop(name.lower(), None)
 
     def set_admin(self, name: str, enabled: bool) -> None:
         self._store.execute("UPDATE registry SET admin_enabled = ? WHERE key = ?", int(enabled), self.get(name).key)
@@ -96,9 +101,16 @@ class Accounts:
             raise ValueError(f"'{password}' is not a password name of a registry; one of {', '.join(PASSWORD_NAMES)}")
         self._set_password(self.get(name).key, password)
 
+    def task_login(self, name: str) -> tuple[str, str]:
+        """User and password for ACR Tasks: good while this process lives, whether the admin user is on or off."""
+        return TASK_USER, self._task_passwords.setdefault(self.get(name).key, secrets.token_urlsafe(48))
+
     def login(self, name: str, user: str, password: str) -> str | None:
         """The serial of the password that matches, or None: wrong user, wrong password, or the admin user is off."""
         registry = self.find(name)
+        if registry and user == TASK_USER:
+            task = self._task_passwords.get(registry.key)
+            return _task_serial(task) if task and hmac.compare_digest(task.encode(), password.encode()) else None
         if registry is None or not registry.admin_enabled or user != registry.name:
             return None
         rows = self._store.all("SELECT value, serial FROM registry_password WHERE registry = ?", registry.key)
@@ -108,6 +120,9 @@ class Accounts:
     def is_current(self, name: str, serial: str) -> bool:
         """Whether the password of this serial still opens the registry."""
         registry = self.find(name)
+        task = self._task_passwords.get(registry.key) if registry else None
+        if task and serial == _task_serial(task):
+            return True
         if registry is None or not registry.admin_enabled:
             return False
         row = self._store.one("SELECT 1 FROM registry_password WHERE registry = ? AND serial = ?", registry.key, serial)
@@ -145,6 +160,11 @@ def _registry(row: sqlite3.Row) -> Registry:
         admin_enabled=bool(row["admin_enabled"]),
         http_secret=row["http_secret"],
     )
+
+
+def _task_serial(password: str) -> str:
+    """Tokens are readable: they name the password by its hash."""
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def _new_password() -> str:

@@ -14,6 +14,7 @@ import httpx
 
 from localazure.instance import Instance, InstanceError
 from localazure.registry.accounts import Accounts, Registry
+from localazure.registry.distribution import Distribution
 from localazure.registry.gateway import Gateway
 from localazure.registry.process import RegistryProcess, RegistryUnavailableError
 from localazure.server import HttpServer
@@ -124,6 +125,33 @@ class RegistryService:
         Raises ValueError for another name.
         """
         self._accounts.regenerate(name, which)
+
+    def task_login(self, name: str) -> tuple[str, str]:
+        """User and password with which ACR Tasks pull from and push to their registry, the admin user on or off."""
+        self._accounts.get(name)
+        return self._accounts.task_login(name)
+
+    def opens(self, login_server: str, user: str, password: str) -> str | None:
+        """The name of the registry at this login server that these credentials open, or None."""
+        for registry in self._accounts.all():
+            if self.login_server(registry.name) == login_server:
+                return registry.name if self._accounts.login(registry.name, user, password) else None
+        return None
+
+    def is_login_server(self, host: str) -> bool:
+        return any(self.login_server(registry.name) == host for registry in self._accounts.all())
+
+    def distribution(self, name: str) -> Distribution:
+        """The registry's content behind its gateway, for services of this process. Raises RegistryUnavailableError."""
+        running = self._running.get(self._accounts.get(name).key)
+        if running is None:
+            raise RegistryUnavailableError(f"the container registry '{name}' does not run; see daemon.log")
+        return Distribution(name, httpx.AsyncHTTPTransport(uds=running.process.socket))
+
+    def size(self, name: str) -> int:
+        """Bytes of all that was pushed."""
+        blobs = self._folder(self._accounts.get(name).key) / "data" / "docker" / "registry" / "v2" / "blobs"
+        return sum(path.stat().st_size for path in blobs.rglob("data"))
 
     def describe(self) -> list[dict[str, Any]]:
         """For `status`: name, loginServer, adminEnabled, pid (None while docker-registry is being restarted)."""

@@ -152,6 +152,24 @@ class BlobStore:
         )
         return int(row["total"]) if row else 0
 
+    def older(self, owner: str, prefix: str, before: float) -> list[str]:
+        """Names of an owner's blobs that begin so and were last written before this time (seconds since 1970)."""
+        rows = self._store.all(
+            "SELECT name FROM ml_blobs WHERE workspace = ? AND substr(name, 1, ?) = ? AND modified < ?",
+            owner, len(prefix), prefix, before,
+        )  # fmt: skip
+        return [row["name"] for row in rows]
+
+    def remove(self, owner: str, name: str) -> None:
+        """Absence is fine."""
+        blob = self.find(owner, name)
+        if not blob:
+            return
+        with self._store.transaction():
+            self._store.execute("DELETE FROM ml_blobs WHERE workspace = ? AND name = ?", owner, name)
+            self._store.execute("DELETE FROM storage_metadata WHERE owner = ? AND blob = ?", owner, name)
+        blob.path.unlink(missing_ok=True)
+
     def forget(self, owner: str) -> None:
         """Remove every blob of an owner that was deleted for good."""
         with self._store.transaction():

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from starlette.types import ASGIApp
 
 from localazure import certs
 from localazure.arm import ArmService
 from localazure.arm.model import Hubs, Registries
+from localazure.arm.providers.containerregistry_tasks import Tasks
 from localazure.identity import Tokens
 from localazure.instance import ARM_PORT, load_or_create
 from localazure.server import HttpServer
@@ -141,9 +143,10 @@ class Cloud:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         store = Store(self.instance.database)
         registries, hubs = await self.start_backends(store)
-        self.service = ArmService(self.instance, store, self.tokens, registries, hubs, delay=self.delay)
+        tasks = self.registry_tasks
+        self.service = ArmService(self.instance, store, self.tokens, registries, hubs, delay=self.delay, tasks=tasks)
         tls = (self.instance.pki / "server.pem", self.instance.pki / "server.key")
-        server = HttpServer(self.service.app, self.instance.address, ARM_PORT, tls)
+        server = HttpServer(self.front(self.service.app), self.instance.address, ARM_PORT, tls)
         await self.service.start()
         await server.start()
         self._ready.set()
@@ -155,6 +158,14 @@ class Cloud:
 
     async def start_backends(self, store: Store) -> tuple[Registries, Hubs]:
         return self.registries, self.hubs
+
+    @property
+    def registry_tasks(self) -> Tasks | None:
+        """What registries do by themselves; asked for when the backends run."""
+        return None
+
+    def front(self, arm: ASGIApp) -> ASGIApp:
+        return arm
 
     async def stop_backends(self) -> None:
         """Nothing behind the fakes."""

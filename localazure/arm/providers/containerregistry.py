@@ -128,6 +128,8 @@ class Registry(ResourceType):
         return {"properties": {"loginServer": host}}
 
     async def deprovision(self, context: Context, resource: Resource) -> None:
+        if context.tasks:
+            await context.tasks.forget(resource.name)
         await context.registries.delete(resource.name)
 
     async def _list_credentials(self, context: Context, resource: Resource, call: Call) -> Answer:

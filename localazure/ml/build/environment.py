@@ -18,6 +18,7 @@ import docker.errors
 from docker.models.containers import Container
 from docker.models.images import Image
 
+from localazure.builds import settings
 from localazure.builds.engine import Engine
 from localazure.builds.log import BuildError, BuildLog
 from localazure.ml.build.conda import Environment, satisfies
@@ -27,12 +28,6 @@ REPOSITORY = "aml-edge/environment"
 RECIPE = 1
 """Part of every tag: count up when the steps below change."""
 SERVER = "azureml-inference-server-http"
-
-_FORWARDED = (
-    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "PIP_RETRIES", "PIP_PROXY",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-)  # fmt: skip
-"""Settings of pip that hold inside a container too; paths (certificates, wheel folders, caches) are the host's and do not."""
 
 _MISSING = re.compile(r"No matching distribution found for (\S+)")
 _VERSION = "import sys; print('%d.%d.%d' % sys.version_info[:3])"
@@ -100,7 +95,7 @@ def _check_python(engine: Engine, container: Container, environment: Environment
 
 def _install(engine: Engine, container: Container, environment: Environment, prefix: str, log: BuildLog) -> None:
     """As `conda env create` does: the conda packages (with the pip, setuptools and wheel that come with Python), then the pip section."""
-    settings = _pip_settings(os.environ)
+    pip_settings = settings.forwarded(os.environ)
     files = {"conda.txt": environment.conda, "pip.txt": environment.pip}
     container.put_archive("/tmp", _tar({name: "\n".join(lines) + "\n" for name, lines in files.items()}))  # noqa: S108 - in the container
     python = f"{prefix}/bin/python"
@@ -108,7 +103,7 @@ def _install(engine: Engine, container: Container, environment: Environment, pre
     def pip(what: str, arguments: list[str], tool: list[str]) -> None:
         log.line(f"Installing {what}")
         command = [*tool, "install", "--no-cache-dir", "--no-input", "--progress-bar", "off", *arguments]
-        if engine.exec(container, command, log, settings):
+        if engine.exec(container, command, log, pip_settings):
             raise BuildError(_explain(what, log))
 
     def run(what: str, command: list[str]) -> None:
@@ -139,10 +134,6 @@ def _explain(what: str, log: BuildLog) -> str:
         return f"the package {missing} of {what} was not found"
     errors = [line for line in log.tail if line.startswith("ERROR:")]
     return f"installing {what} failed: {errors[-1] if errors else 'see the log'}"
-
-
-def _pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    return {key: environ[key] for key in _FORWARDED if environ.get(key)}
 
 
 def _variable(image: Image, name: str) -> str:

@@ -1,0 +1,141 @@
+"""The Docker engine as a build agent: builds a context, pushes the image, forgets it. Runs in a thread."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests
+from docker.types import CancellableStream
+
+from localazure import docker_engine
+from localazure.builds.log import BuildError, BuildLog
+from localazure.registry.tasks.interrupt import Interrupt
+from localazure.registry.tasks.request import BuildRequest
+
+_LAYER = re.compile(r" ---> ([0-9a-f]{12,64})\s*\Z")
+Login = tuple[str, str]
+
+
+class Agent:
+    """One for each attempt, with a connection of its own and no login but those it is given."""
+
+    def __init__(self, log: BuildLog, interrupt: Interrupt) -> None:
+        self._log, self._interrupt = log, interrupt
+        self._layers: list[str] = []
+        try:
+            self._client = docker_engine.connect()
+        except docker.errors.DockerException as error:
+            raise BuildError(f"the Docker engine that DOCKER_HOST names does not answer: {error}") from error
+
+    def build(
+        self, context: Path, request: BuildRequest, arguments: Mapping[str, str], logins: Mapping[str, Login]
+    ) -> str:
+        """The id of the image. Raises BuildError with the engine's words, BuildEnded."""
+        parameters = {
+            "dockerfile": request.dockerFilePath,
+            "buildargs": json.dumps(dict(arguments)),
+            "networkmode": "host",
+            "nocache": request.noCache,
+            "target": request.target or "",
+            "rm": True,
+            "forcerm": True,
+        }
+        held = {host: _login(host, login) for host, login in logins.items()}
+        headers = {"Content-Type": "application/x-tar", "X-Registry-Config": _header(held)}
+        image = ""
+        with context.open("rb") as file:
+            for event in self._post("/build", parameters, headers, file):
+                image = event.get("aux", {}).get("ID") or image
+                self._note(event)
+        if not image:
+            raise BuildError("the Docker engine ended the build without an image; see its own log")
+        return image
+
+    def push(self, image: str, location: str, tag: str, login: Login) -> str:
+        """Push as `location:tag`; the manifest's digest. The engine's tag is gone afterwards."""
+        host = location.partition("/")[0]
+        self._log.line(f"Pushing image: {location}:{tag}")
+        digest = ""
+        try:
+            self._client.api.tag(image, location, tag, force=True)
+            headers = {"X-Registry-Auth": _header(_login(host, login))}
+            for event in self._post(f"/images/{location}/push", {"tag": tag}, headers, None):
+                digest = event.get("aux", {}).get("Digest") or digest
+                if event.get("status") and "progressDetail" not in event:
+                    self._log.line(event["status"])
+        except docker.errors.APIError as error:
+            raise BuildError(f"the push of {location}:{tag} failed: {error.explanation}") from error
+        finally:
+            with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+                self._client.api.remove_image(f"{location}:{tag}", noprune=True)
+        if not digest:
+            raise BuildError(f"the push of {location}:{tag} ended without a digest")
+        return digest
+
+    def discard(self) -> None:
+        """Remove what this build made from the engine: the registry has it, or nobody. Never what bears a name, another's layers."""
+        for layer in reversed(dict.fromkeys(self._layers)):
+            with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+                held = self._client.api.inspect_image(layer)
+                if not held.get("RepoTags") and not held.get("RepoDigests"):
+                    self._client.api.remove_image(layer)
+        self._client.close()
+
+    def _note(self, event: dict[str, Any]) -> None:
+        text = event.get("stream", "")
+        found = _LAYER.match(text.rstrip("\n"))
+        if found:
+            self._layers.append(found[1])
+        self._log.feed(text)
+        if event.get("status") and "progressDetail" not in event:
+            self._log.line(f"{event['id']}: {event['status']}" if event.get("id") else event["status"])
+
+    def _post(
+        self, path: str, parameters: Mapping[str, Any], headers: Mapping[str, str], content: Any
+    ) -> Iterator[dict[str, Any]]:
+        """The engine's events, until one is an error."""
+        api = self._client.api
+        url = f"{api.base_url}/v{api.api_version}{path}"
+        try:
+            answer = api.post(url, params=parameters, headers=headers, data=content, stream=True)
+        except requests.RequestException as error:
+            self._interrupt.check()
+            raise BuildError(f"the Docker engine cannot be reached: {error}") from error
+        if answer.status_code >= requests.codes.bad_request:
+            raise BuildError(_words(answer))
+        stream = CancellableStream(answer.iter_lines(), answer)
+        try:
+            self._interrupt.watch(stream)
+            for line in stream:
+                if line.strip():
+                    event = json.loads(line)
+                    if "error" in event:
+                        raise BuildError(str(event["error"]).strip())
+                    yield event
+        finally:
+            self._log.flush()
+            answer.close()
+        self._interrupt.check()
+
+
+def _words(answer: requests.Response) -> str:
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError):
+        return f"the Docker engine answered {answer.status_code}: {answer.text[:500]}"
+
+
+def _login(host: str, login: Login) -> dict[str, str]:
+    return {"username": login[0], "password": login[1], "serveraddress": host}
+
+
+def _header(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()

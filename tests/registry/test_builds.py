@@ -1,0 +1,293 @@
+"""ACR Tasks quick builds: plain HTTP and the unmodified azure-mgmt-containerregistry, a real engine, a real registry."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import httpx
+import pytest
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.mgmt.containerregistry import ContainerRegistryManagementClient
+
+from localazure import docker_engine
+from tests.arm.test_sdk import Credential
+from tests.registry.tasks_cloud import RUNS, TasksCloud, source
+from tools import base_image
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module")
+def engine() -> docker.DockerClient:
+    return docker_engine.connect(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def base(engine: docker.DockerClient) -> str:
+    return base_image.ensure(engine)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TasksCloud]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_INDEX_URL", "https://user:topsecret@secret.invalid/simple")
+        patch.setenv("PIP_TRUSTED_HOST", "secret.invalid other.invalid")
+        running = TasksCloud(tmp_path_factory.mktemp("azure"))
+        running.start()
+        running.make_group()
+        yield running
+        running.stop()
+        running.http.close()
+
+
+def pull(cloud: TasksCloud, name: str, path: str, **headers: str) -> httpx.Response:
+    password = cloud.password(name)
+    return httpx.get(
+        f"https://{cloud.host(name)}/v2/{path}",
+        auth=(name, password),
+        verify=cloud_trust(cloud),
+        headers={"Accept": "application/vnd.docker.distribution.manifest.v2+json", **headers},
+    )
+
+
+def cloud_trust(cloud: TasksCloud) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(cloud.instance.ca))
+
+
+def image_names(engine: docker.DockerClient) -> set[str]:
+    return {name for image in engine.images.list() for name in [*image.tags, *image.attrs.get("RepoDigests", [])]}
+
+
+def test_the_official_client_builds_and_follows_the_log(
+    cloud: TasksCloud, engine: docker.DockerClient, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cloud.instance.ca))
+    cloud.acr("Builder1", admin=False)  # ACR Tasks do not need the admin user
+    before = image_names(engine)
+    settings: dict[str, Any] = {
+        "credential": Credential(cloud),
+        "subscription_id": cloud.instance.subscription_id,
+        "base_url": cloud.instance.arm_url,
+        "credential_scopes": ["https://management.azure.com/.default"],
+    }
+    dockerfile = f"ARG SECRET\nFROM {base}\nARG PLAIN\nARG HIDDEN\nCOPY hello.txt /hello.txt\nRUN echo $PLAIN $HIDDEN > /args && cat /args"
+    with ContainerRegistryManagementClient(**settings, api_version="2019-06-01-preview") as client:
+        place = client.registries.get_build_source_upload_url("rg", "Builder1")
+        content = source({"hello.txt": "hello", "0f_Dockerfile": dockerfile})
+        assert (
+            cloud.http.put(place.upload_url, content=content, headers={"x-ms-blob-type": "BlockBlob"}).status_code
+            == 201
+        )
+        request = {
+            "type": "DockerBuildRequest",
+            "imageNames": ["team/app:v-{{.Run.ID}}", "team/app"],
+            "isPushEnabled": True,
+            "sourceLocation": place.relative_path,
+            "platform": {"os": "linux", "architecture": "amd64"},
+            "dockerFilePath": "0f_Dockerfile",
+            "arguments": [
+                {"name": "PLAIN", "value": "shown"},
+                {"name": "HIDDEN", "value": "hush-hush", "isSecret": True},
+            ],
+        }
+        run = client.registries.begin_schedule_run("rg", "Builder1", request).result(20)
+        assert (run.name, run.run_id, run.status, run.provisioning_state) == ("cf1", "cf1", "Queued", "Succeeded")
+        ended = cloud.ended(cloud.acr("Builder1"), "cf1")
+        assert ended["status"] == "Succeeded", cloud.log(cloud.acr("Builder1"), "cf1")
+        run = client.runs.get("rg", "Builder1", "cf1")
+        assert (run.run_type, run.platform.os, run.agent_configuration.cpu) == ("QuickBuild", "linux", 2)
+        assert run.create_time <= run.start_time <= run.finish_time
+        found = {(image.repository, image.tag) for image in run.output_images}
+        assert found == {("team/app", "v-cf1"), ("team/app", "latest")}
+        (digest,) = {image.digest for image in run.output_images}
+        assert [one.name for one in client.runs.list("rg", "Builder1", filter="Status eq 'Succeeded'")] == ["cf1"]
+        assert list(client.runs.list("rg", "Builder1", filter="RunId eq 'cf9'")) == []
+        assert (
+            client.runs.begin_update("rg", "Builder1", "cf1", {"isArchiveEnabled": True}).result(20).is_archive_enabled
+        )
+        with pytest.raises(ResourceNotFoundError):
+            client.runs.get("rg", "Builder1", "cf2")
+        with pytest.raises(HttpResponseError, match="has ended"):
+            client.runs.begin_cancel("rg", "Builder1", "cf1").result(20)
+        link = client.runs.get_log_sas_url("rg", "Builder1", "cf1").log_link
+    head = cloud.http.head(link)
+    assert (head.headers["x-ms-meta-complete"], int(head.headers["content-length"]) > 100) == ("successful", True)
+    log = cloud.http.get(link).text
+    assert log.count("\n") == log.count("\r\n") > 5 and "COPY hello.txt" in log and "shown ***" in log
+    assert cloud.http.get(link, headers={"Range": "bytes=4-9"}).text == log[4:10]
+    assert not [secret for secret in ("hush-hush", "topsecret") if secret in log]
+
+    cloud.patch(cloud.acr("Builder1"), {"properties": {"adminUserEnabled": True}})
+    manifest = pull(cloud, "Builder1", f"team/app/manifests/{digest}").json()
+    assert pull(cloud, "Builder1", "team/app/tags/list").json()["tags"] == ["latest", "v-cf1"]
+    configuration = pull(cloud, "Builder1", f"team/app/blobs/{manifest['config']['digest']}", Accept="*/*").text
+    history = [entry.get("created_by", "") for entry in json.loads(configuration)["history"]]
+    assert "secret.invalid" not in configuration and "PIP_INDEX_URL" not in configuration
+    assert any(words.startswith("|2 HIDDEN=hush-hush PLAIN=shown /bin/sh -c echo") for words in history), history
+    assert image_names(engine) == before
+
+    # What was pushed is an image that runs, though its configuration was written anew.
+    reference, login = f"{cloud.host('Builder1')}/team/app@{digest}", cloud.password("Builder1")
+    image = engine.images.pull(reference, auth_config={"username": "Builder1", "password": login})
+    try:
+        output = engine.containers.run(str(image.id), ["cat", "/hello.txt", "/args"], remove=True, network_mode="none")
+        assert output == b"helloshown hush-hush\n"
+    finally:
+        engine.images.remove(reference)
+
+
+def test_without_a_step_that_runs_the_digest_is_the_engine_s(cloud: TasksCloud, base: str) -> None:
+    acr = cloud.acr("Plain01")
+    location = cloud.upload(acr, {"Dockerfile": f"FROM {base}\nCOPY a /a", "a": "b"})
+    run = cloud.schedule(acr, location).json()["name"]
+    ended = cloud.ended(acr, run)
+    assert ended["status"] == "Succeeded", cloud.log(acr, run)
+    (output,) = ended["outputImages"]
+    assert output == {
+        "registry": cloud.host("Plain01"),
+        "repository": "app",
+        "tag": "one",
+        "digest": pull(cloud, "Plain01", "app/manifests/one").headers["docker-content-digest"],
+    }
+    usage = cloud.get(f"{acr}/listUsages").json()["value"]
+    assert {one["name"]: one["unit"] for one in usage} == {"Size": "Bytes", "Webhooks": "Count"}
+    assert 10 * 2**30 == usage[0]["limit"] > usage[0]["currentValue"] > 2**20
+
+    # Built, not pushed; and from an image that is in this registry only: the run's own login opens it.
+    chained = cloud.upload(acr, {"Dockerfile": f"FROM {cloud.host('Plain01')}/app:one\nCOPY c /c", "c": "d"})
+    run = cloud.schedule(acr, chained, isPushEnabled=False, imageNames=["other:x"]).json()["name"]
+    ended = cloud.ended(acr, run)
+    assert (ended["status"], ended.get("outputImages")) == ("Succeeded", []), cloud.log(acr, run)
+    assert pull(cloud, "Plain01", "other/manifests/x").status_code == 404
+    none: dict[str, Any] = {"credentials": {"sourceRegistry": {"loginMode": "None"}}}
+    docker_engine.connect().images.remove(f"{cloud.host('Plain01')}/app:one")
+    run = cloud.schedule(acr, chained, isPushEnabled=False, **none).json()["name"]
+    assert cloud.ended(acr, run)["status"] == "Failed"
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"Dockerfile": "FROM 127.0.0.1:9/no/such:image\n"}, "127.0.0.1:9"),
+        ({"Dockerfile": "FROM scratch\nCOPY missing /\n"}, "missing"),
+        ({"other": ""}, "failed to read dockerfile: open Dockerfile"),
+        (None, "the blob does not exist"),
+    ],
+)
+def test_a_failed_run_says_why_and_pushes_nothing(cloud: TasksCloud, files: dict[str, str] | None, words: str) -> None:
+    acr = cloud.acr("Fails001")
+    location = cloud.upload(acr, files) if files else f"source/202601010000/{'0' * 32}.tar.gz"
+    run = cloud.schedule(acr, location).json()["name"]
+    ended = cloud.ended(acr, run)
+    assert ended["status"] == "Failed" and words in ended["runErrorMessage"]
+    assert words in cloud.log(acr, run)
+    link = cloud.post(f"{acr}/runs/{run}/listLogSasUrl").json()["logLink"]
+    assert cloud.http.head(link).headers["x-ms-meta-complete"] == "failed"
+    assert pull(cloud, "Fails001", "app/manifests/one").status_code == 404
+
+
+def test_hostile_sources_are_refused(cloud: TasksCloud) -> None:
+    acr = cloud.acr("Fails001")
+    outside, device = tarfile.TarInfo("../evil"), tarfile.TarInfo("null")
+    device.type = tarfile.CHRTYPE
+    for member, words in ((outside, "leads out of the build context"), (device, "neither file, folder nor link")):
+        run = cloud.schedule(acr, cloud.upload(acr, {"Dockerfile": "FROM scratch"}, member)).json()["name"]
+        assert words in cloud.ended(acr, run)["runErrorMessage"]
+    place = cloud.post(f"{acr}/listBuildSourceUploadUrl").json()
+    cloud.http.put(place["uploadUrl"], content=b"no tarball", headers={"x-ms-blob-type": "BlockBlob"})
+    run = cloud.schedule(acr, place["relativePath"]).json()["name"]
+    assert "must be a tar.gz" in cloud.ended(acr, run)["runErrorMessage"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"type": "FileTaskRunRequest"}, 501, "only DockerBuildRequest"),
+        ({"type": None}, 400, "'type'"),
+        ({"dockerFilePath": None}, 400, "dockerFilePath"),
+        ({"platform": None}, 400, "platform"),
+        ({"platform": {"os": "Windows"}}, 501, "only Linux"),
+        ({"platform": {"os": "Plan9"}}, 400, "Plan9"),
+        ({"timeout": 299}, 400, "timeout"),
+        ({"sourceLocation": "https://github.com/a/b.git"}, 501, "relativePath"),
+        ({"imageNames": ["other.azurecr.io/app:1"]}, 400, "without the host"),
+        ({"imageNames": ["app:{{.Run.Commit}}"]}, 400, ".Run.Commit"),
+    ],
+)
+def test_requests_that_are_refused(cloud: TasksCloud, changes: dict[str, Any], status: int, words: str) -> None:
+    acr = cloud.acr("Fails001")
+    answer = cloud.schedule(acr, f"source/202601010000/{'0' * 32}.tar.gz", **changes)
+    assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
+
+
+def slow(base: str) -> dict[str, str]:
+    return {"Dockerfile": f"FROM {base}\nRUN echo begun && sleep 300\n"}
+
+
+def begun(cloud: TasksCloud, acr: str, base: str) -> str:
+    """A run whose step is under way."""
+    run = str(cloud.schedule(acr, cloud.upload(acr, slow(base))).json()["name"])
+    deadline = time.monotonic() + 30
+    while "begun\r\n" not in cloud.log(acr, run):
+        assert time.monotonic() < deadline, cloud.log(acr, run)
+        time.sleep(0.1)
+    return run
+
+
+def sleeping(engine: docker.DockerClient) -> int:
+    return sum("sleep 300" in str(container.attrs["Args"]) for container in engine.containers.list())
+
+
+def test_cancel_ends_the_build_on_the_engine(cloud: TasksCloud, engine: docker.DockerClient, base: str) -> None:
+    acr = cloud.acr("Cancel01")
+    run = begun(cloud, acr, base)
+    others = sleeping(engine) - 1
+    assert cloud.request("POST", f"{acr}/runs/{run}/cancel", query=RUNS).status_code == 200
+    assert cloud.ended(acr, run, 15)["status"] == "Canceled"
+    link = cloud.post(f"{acr}/runs/{run}/listLogSasUrl").json()["logLink"]
+    assert cloud.http.head(link).headers["x-ms-meta-complete"] == "canceled"
+    deadline = time.monotonic() + 15
+    while sleeping(engine) > others:
+        assert time.monotonic() < deadline, "the step goes on"
+        time.sleep(0.2)
+
+
+def test_deleting_the_registry_ends_its_builds(cloud: TasksCloud, engine: docker.DockerClient, base: str) -> None:
+    acr = cloud.acr("Doomed01")
+    begun(cloud, acr, base)
+    link = cloud.post(f"{acr}/runs/cf1/listLogSasUrl").json()["logLink"]
+    others = sleeping(engine) - 1
+    assert cloud.finish(cloud.delete(acr)).status_code == 200
+    deadline = time.monotonic() + 15
+    while sleeping(engine) > others:
+        assert time.monotonic() < deadline, "the step goes on"
+        time.sleep(0.2)
+    assert cloud.http.get(link).status_code == 404
+    assert cloud.request("GET", f"{acr}/runs/cf1", query=RUNS).status_code == 404
+
+
+def test_a_run_that_a_restart_interrupts_is_built_again(tmp_path: Path, base: str) -> None:
+    running = TasksCloud(tmp_path / "azure")
+    running.start()
+    try:
+        running.make_group()
+        acr = running.acr("Again001")
+        run = begun(running, acr, base)
+        running.stop()
+        running.start()
+        assert running.run(acr, run)["status"] in ("Queued", "Started", "Running")
+        assert running.until(acr, run, ("Running",), 20)
+        assert "building again" in running.log(acr, run)
+        running.request("POST", f"{acr}/runs/{run}/cancel", query=RUNS)
+        assert running.ended(acr, run, 15)["status"] == "Canceled"
+        assert running.schedule(acr, running.upload(acr, {"Dockerfile": "FROM no/such"})).json()["name"] == "cf2"
+    finally:
+        running.stop()
+        running.http.close()
