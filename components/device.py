@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NotRequired, TypedDict
 
 import pulumi
@@ -114,8 +114,7 @@ class DeviceIdentityProvider(Provider):
         identity = hub.device(device_id)
         if identity.status != _news["status"]:
             identity = hub.set_status(identity, _news["status"])
-        removed = {key: None for key in _olds["tags"] if key not in tags}
-        hub.merge_tags(device_id, {**removed, **tags, "managedBy": MANAGED_BY})
+        hub.merge_tags(device_id, {**_merge_patch(plain(_olds["tags"]), tags), "managedBy": MANAGED_BY})
         return UpdateResult(_outputs(_news, hub, identity))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
@@ -159,6 +158,17 @@ class ExistingDeviceProvider(DeviceIdentityProvider):
             advice = "Deployments need an IoT Edge identity: `az iot hub device-identity create --edge-enabled`."
             raise ServiceError("use the existing device", device_id, "it is not an IoT Edge device", advice)
         return {**_outputs(props, hub, identity), "status": identity.status}
+
+
+def _merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What a hub must merge into the tags to turn one into the other: None removes, at any depth."""
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            value = _merge_patch(old, value)
+        patch[key] = value
+    return patch
 
 
 def owner_reason(owner: str) -> str:

@@ -80,6 +80,16 @@ def test_edits_of_others_are_seen_and_set_right(life: Life, hub_id: str, others:
     life.destroy()
 
 
+def test_a_tag_inside_a_tag_is_removed_too(life: Life, hub_id: str, others: IoTHubRegistryManager) -> None:
+    life.up(wanted(hub_id, "nested", tags={"place": {"floor": 3, "room": {"name": "a", "door": 1}}, "x": {"y": 1}}))
+    inputs = wanted(hub_id, "nested", tags={"place": {"room": {"name": "a"}}, "x": "y"})
+    assert life.up(inputs) == "update"
+    assert others.get_twin("nested").tags == {**inputs["tags"], "managedBy": "aml-edge"}
+    assert life.refresh()
+    assert life.up(inputs) == "same"
+    life.destroy()
+
+
 def test_a_rotated_key_is_seen_at_read(life: Life, hub_id: str, others: IoTHubRegistryManager) -> None:
     life.up(wanted(hub_id, "rotated"))
     device = others.get_device("rotated")

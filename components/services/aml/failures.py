@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from components.services.errors import NotFoundError, ServiceError
@@ -24,6 +25,7 @@ _STATUS = re.compile(r"Response Code: (\d+)|\bstatusCode\W+(\d+)|Status code: (\
 _CODE = re.compile(r"\b(ModelNotFound|ImageNotFound)\b")
 _NO_WORKSPACE = "Workspace not found."  # azureml-core says this for ARM's 404, and for nothing else
 _ANSWER_CHARACTERS = 500
+_PHRASES = {str(int(one)): one.phrase for one in HTTPStatus}
 
 
 def translate(operation: str, arguments: Mapping[str, Any], workspace: str, error: Exception) -> ServiceError:
@@ -34,10 +36,10 @@ def translate(operation: str, arguments: Mapping[str, Any], workspace: str, erro
     status = next((group for match in [_STATUS.search(text)] if match for group in match.groups() if group), "")
     if _NO_WORKSPACE in text:
         return NotFoundError(doing, resource, f"404 the workspace {workspace} does not exist")
-    answer = f"{status} {_said(text) or type(error).__name__}".strip()[:_ANSWER_CHARACTERS]
+    answer = f"{status} {_said(text, status) or type(error).__name__}".strip()[:_ANSWER_CHARACTERS]
     if _is_missing(operation, status, text):
         return NotFoundError(doing, resource, answer)
-    return ServiceError(doing, resource, answer, _advice(status, text))
+    return ServiceError(doing, resource, answer, _advice(status))
 
 
 def _is_missing(operation: str, status: str, text: str) -> bool:
@@ -46,26 +48,25 @@ def _is_missing(operation: str, status: str, text: str) -> bool:
     return bool(_CODE.search(text)) or (status == "404" and "Model Management Service" in text)
 
 
-def _said(text: str) -> str:
-    """The service's own message where there is one, else the text's first line."""
+def _said(text: str, status: str) -> str:
+    """The service's own message where there is one, else the text's first line or what the status means."""
     content = re.search(r"Content: (b?['\"].*)", text, re.DOTALL)
     if content:
         try:
-            literal = ast.literal_eval(content.group(1).strip())
-            body = json.loads(literal)
+            body = json.loads(ast.literal_eval(content.group(1).strip()))
             return str(body.get("message") or body["error"]["message"])
         except (ValueError, SyntaxError, KeyError, TypeError, AttributeError):
             pass
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    quoted = re.search(r"""["']message["']\s*:\s*["'](.*?)["']\s*[,}]""", text)
-    return quoted.group(1) if quoted else (lines or [""])[0]
+    if quoted := re.search(r"""["']message["']\s*:\s*["'](.*?)["']\s*[,}]""", text):
+        return quoted.group(1)
+    if text.startswith("Received bad response") and status in _PHRASES:
+        return _PHRASES[status]
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def _advice(status: str, text: str) -> str:
+def _advice(status: str) -> str:
     if status in ("401", "403"):
         return "Check which identity you are logged in with and its role on the workspace (README, 'Permissions')."
-    if "used in one or more images" in text or "DeletionRequired" in text:
-        return "Images that this stack did not make hold it. Delete those first, then run the command again."
     if status == "429" or status.startswith("5"):
         return "Azure ML is busy; wait a minute, then run the command again."
     return ""

@@ -91,7 +91,15 @@ def update_model(
 
 
 def delete_model(workspace: Workspace, progress: Progress, *, model_id: str) -> None:
-    Model(workspace, id=model_id).delete()
+    model = Model(workspace, id=model_id)
+    try:
+        model.delete()
+    except WebserviceException:
+        users = ", ".join(sorted(image.id for image in Image.list(workspace, model_id=model_id)))
+        if not users:
+            raise
+        advice = "Images that this stack did not make hold it. Delete those first, then run the command again."
+        raise ServiceError("delete the model", model_id, f"412 these images use it: {users}", advice) from None
 
 
 def create_image(

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.edge.fingerprint import hash_tree
+from components.model import RegisteredModelProvider
+from components.services.aml import client
+from components.services.aml.client import workspace_config
+from components.services.errors import NotFoundError, ServiceError
+from tests.components.life import Life
+from tests.services.cloud import Cloud, environment
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick(azure: Cloud) -> Iterator[None]:
+    with environment({**azure.azure.env, "AZUREML_DEFAULT_RETRIES": "0"}):
+        yield
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life(RegisteredModelProvider())
+
+
+def wanted(workspace_id: str, file: Path, content: bytes, name: str, **more: Any) -> dict[str, Any]:
+    file.write_bytes(content)
+    inputs = {"workspaceId": workspace_id, "name": name, "contentHash": hash_tree(file), "path": str(file)}
+    return {**inputs, "tags": {"area": "iot"}, "description": "one", **more}
+
+
+def in_azure(workspace_id: str, model_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.call(workspace_config(workspace_id), "get_model", {"model_id": model_id})
+    return found
+
+
+def test_the_life_of_a_model(life: Life, workspace_id: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.pkl"
+    assert life.up(wanted(workspace_id, file, b"1", "story")) == "create"
+    assert (life.outs["modelId"], life.outs["version"]) == ("story:1", 1)
+    assert life.id == f"{workspace_id}/models/story"
+    assert life.up(wanted(workspace_id, file, b"1", "story")) == "same"
+    moved = tmp_path / "elsewhere.pkl"
+    assert life.preview(wanted(workspace_id, moved, b"1", "story")) == "same"
+
+    retagged = wanted(workspace_id, file, b"1", "story", tags={"area": "x"}, description="two")
+    assert life.up(retagged) == "update"
+    found = in_azure(workspace_id, "story:1")
+    assert (found["tags"], found["description"]) == ({"area": "x"}, "two")
+
+    emptied = {key: value for key, value in retagged.items() if key not in ("tags", "description")}
+    assert life.up(emptied) == "update", "left out means empty"
+    found = in_azure(workspace_id, "story:1")
+    assert (found["tags"], found["description"]) == ({}, "")
+    assert life.refresh()
+    assert life.up(emptied) == "same"
+
+    assert life.up(wanted(workspace_id, file, b"2", "story")) == "update"
+    assert (life.outs["modelId"], life.outs["version"]) == ("story:2", 2)
+    assert life.up(wanted(workspace_id, file, b"1", "story")) == "update"
+    assert life.outs["modelId"] == "story:1", "the content that is there already is not registered again"
+
+    assert life.preview(wanted(workspace_id, file, b"1", "other")) == "replace"
+    kept = (life.id, life.outs)
+    life.destroy()
+    life.id, life.outs = kept
+    life.destroy()
+    life.id, life.outs = kept
+    assert life.refresh() is False
+
+
+def test_what_a_killed_run_registered_is_taken_over(life: Life, workspace_id: str, tmp_path: Path) -> None:
+    inputs = wanted(workspace_id, tmp_path / "model.pkl", b"1", "killed")
+    Life(RegisteredModelProvider()).up(inputs)
+    assert life.up(inputs) == "create"
+    assert life.outs["modelId"] == "killed:1"
+    life.destroy()
+
+
+def test_edits_of_others_are_seen_and_set_right(life: Life, workspace_id: str, tmp_path: Path) -> None:
+    inputs = wanted(workspace_id, tmp_path / "model.pkl", b"1", "edited")
+    life.up(inputs)
+    edit = {"model_id": "edited:1", "tags": {"area": "theirs"}, "description": "theirs"}
+    client.call(workspace_config(workspace_id), "update_model", edit)
+    assert life.refresh()
+    assert (life.outs["tags"], life.outs["description"]) == ({"area": "theirs"}, "theirs")
+    assert life.up(inputs) == "update"
+    assert in_azure(workspace_id, "edited:1")["tags"] == {"area": "iot"}
+    life.destroy()
+
+
+def test_an_update_of_what_others_deleted_says_to_refresh(life: Life, workspace_id: str, tmp_path: Path) -> None:
+    inputs = wanted(workspace_id, tmp_path / "model.pkl", b"1", "vanished")
+    life.up(inputs)
+    client.call(workspace_config(workspace_id), "delete_model", {"model_id": "vanished:1"})
+    with pytest.raises(NotFoundError, match="pulumi refresh"):
+        life.up({**inputs, "tags": {"a": "b"}})
+    assert life.refresh() is False
+    assert life.up(inputs) == "create"
+    assert life.outs["modelId"] == "vanished:2", "Azure ML gives no version twice"
+    life.destroy()
+
+
+def test_a_model_that_an_image_of_others_uses_is_not_deleted(
+    life: Life, azure: Cloud, workspace_id: str, tmp_path: Path
+) -> None:
+    life.up(wanted(workspace_id, tmp_path / "model.pkl", b"1", "used"))
+    kept = (life.id, life.outs)
+    image = use_in_an_image(azure, workspace_id, "used:1")
+    with pytest.raises(ServiceError, match="used:1") as caught:
+        life.destroy()
+    assert f"these images use it: {image}" in str(caught.value)
+    assert "Delete those first" in caught.value.advice
+    client.call(workspace_config(workspace_id), "delete_image", {"image_id": image})
+    life.id, life.outs = kept
+    life.destroy()
+
+
+@pytest.mark.parametrize("name", ["config.json", "json.py", "components"])
+def test_a_file_may_have_any_name(life: Life, azure: Cloud, workspace_id: str, tmp_path: Path, name: str) -> None:
+    """Neither the worker's own files nor Python's modules are in the way."""
+    source = tmp_path / name
+    if name == "components":
+        source.mkdir()
+        (source / "__init__.py").write_text("raise SystemExit('this is a model')")
+    else:
+        source.write_bytes(b"raise SystemExit('this is a model')")
+    inputs = {"workspaceId": workspace_id, "name": name, "contentHash": hash_tree(source), "path": str(source)}
+    assert life.up(inputs) == "create"
+    stored = b"".join(one.read_bytes() for one in (azure.azure.folder / "blobs").rglob("*") if one.is_file())
+    assert stored.count(b"raise SystemExit('this is a model')") >= 1
+    life.destroy()
+
+
+def test_with_the_workspace_the_model_is_gone(life: Life, azure: Cloud, registry_id: str, tmp_path: Path) -> None:
+    workspace = azure.workspace("workspacetogo", registry_id)
+    life.up(wanted(workspace, tmp_path / "model.pkl", b"1", "inside"))
+    kept = (life.id, life.outs)
+    azure.delete(workspace)
+    assert life.refresh() is False
+    life.id, life.outs = kept
+    life.destroy()
+
+
+def test_a_model_file_that_is_gone_since_the_preview_is_named(life: Life, workspace_id: str, tmp_path: Path) -> None:
+    inputs = wanted(workspace_id, tmp_path / "model.pkl", b"1", "nofile")
+    (tmp_path / "model.pkl").unlink()
+    with pytest.raises(ServiceError, match=r"model\.pkl"):
+        life.up(inputs)
+
+
+def use_in_an_image(azure: Cloud, workspace_id: str, model_id: str) -> str:
+    """An image record with the model in it, whose build fails at once: its conda file names nothing."""
+    script = (
+        "import json, sys\nfrom azureml.core import Workspace\nfrom azureml.core.model import Model\n"
+        "from azureml.core.image import ContainerImage\nws = Workspace.from_config('config.json')\n"
+        "open('score.py', 'w').write('def init(): pass')\nopen('env.yml', 'w').write('dependencies: nothing')\n"
+        "config = ContainerImage.image_configuration('score.py', 'python', conda_file='env.yml')\n"
+        f"models = [Model(ws, id={model_id!r})]\n"
+        "image = ContainerImage.create(name='holds-it', models=models, image_config=config, workspace=ws)\n"
+        "try:\n    image.wait_for_creation()\nexcept Exception:\n    pass\nprint('IMAGE ' + image.id)\n"
+    )
+    folder = azure.azure.folder.parent / "holder"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(workspace_config(workspace_id)))
+    done = run_python(script, folder, azure.azure.env)
+    return next(line.split()[1] for line in done.splitlines() if line.startswith("IMAGE "))
+
+
+def run_python(script: str, folder: Path, env: dict[str, str]) -> str:
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        cwd=folder,
+        env={**env, "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
