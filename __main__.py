@@ -20,9 +20,8 @@ registry = ContainerRegistry("registry", registry_args(stack, there, group))
 workspace = MlWorkspace("ml", workspace_args(stack, there, group, registry.registry_id))
 hub = IotHub("hub", hub_args(stack, there, group))
 model_id = there.model_id or RegisteredModel("model", model_inputs(stack, workspace.workspace_id)).model_id
-image = ModelImage(
-    "image", image_inputs(stack, there.model_hash, workspace.workspace_id, registry.registry_id, [model_id])
-)
+where = (workspace.workspace_id, registry.registry_id)
+image = ModelImage("image", image_inputs(stack, there.model_hash, *where, [model_id], hub.hub_id))
 
 devices, deployments = {}, {}
 for device in stack.devices:

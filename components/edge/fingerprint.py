@@ -1,12 +1,15 @@
 """Fingerprints: equal content gives the equal fingerprint on every machine, so that nothing is registered or built twice.
 
 What counts: relative paths, contents (CRLF and LF line ends of text are the same), the executable bit, where a symbolic link
-points. What does not: times, owners, other mode bits, the order of a folder, empty folders (Git does not keep them) and what
-running Python leaves behind (`IGNORED`).
+points. What does not: times, owners, other mode bits, the order of a folder, empty folders (Git does not keep them), what
+running Python leaves behind (`IGNORED`) and what the folder's own `.amlignore` names.
+
+What is staged into an image is exactly what was hashed: `tree_files` says which files, `content` gives their bytes.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -16,13 +19,18 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+import pathspec
+
 IGNORED = ("__pycache__", "*.pyc", ".DS_Store", ".git")
 """Names that are neither hashed nor to be staged into an image."""
+
+IGNORE_FILE = ".amlignore"
+"""At a folder's root: patterns as in .gitignore. Read as azureml-core does (`azureml._project.ignore_file`: pathspec's gitwildmatch;
+one file, no nested ones), but .gitignore does not stand in for it: what Git does not keep is often what an image needs."""
 
 FINGERPRINT_CHARACTERS = 32
 _TREE_RECIPE = "tree-1"
 _BLOCK = 1 << 20
-_SNIFFED = 8000  # what Git looks at to tell text from binary
 
 
 class FingerprintError(ValueError):
@@ -30,21 +38,43 @@ class FingerprintError(ValueError):
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file's content, 64 hexadecimal digits. Read in blocks; a text's CRLF counts as LF, so that for a binary file or
-    a text with LF this is what `sha256sum` prints.
+    """SHA-256 of a file's `content`, 64 hexadecimal digits. For a binary file or a text with LF it is what `sha256sum` prints.
+
+    Raises:
+        FingerprintError: not a regular file.
+    """
+    digest = hashlib.sha256()
+    for block in content(path):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def content(path: Path) -> Iterator[bytes]:
+    """A file's bytes in blocks as they are hashed and staged: a text's CRLF as LF, anything else untouched.
 
     Raises:
         FingerprintError: not a regular file.
     """
     if not path.is_file():
         raise FingerprintError(f"cannot hash {path}: it is not a file")
-    digest = hashlib.sha256()
+    text = is_text(path)
     with path.open("rb") as source:
-        binary = b"\0" in source.read(_SNIFFED)
-        source.seek(0)
-        for block in _blocks(source) if binary else _unix_lines(source):
-            digest.update(block)
-    return digest.hexdigest()
+        yield from _unix_lines(source) if text else _blocks(source)
+
+
+def is_text(path: Path) -> bool:
+    """Whether all of the file is UTF-8 without a null byte. A pickle is none: a "line end" in it may be two numbers."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as source:
+        try:
+            for block in _blocks(source):
+                if b"\0" in block:
+                    return False
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def hash_tree(path: Path) -> str:
@@ -68,15 +98,23 @@ def tree_files(root: Path) -> list[str]:
     """
     if not root.is_dir():
         raise FingerprintError(f"cannot hash {root}: it is not a folder")
-    found = sorted(_walk(root, PurePosixPath()))
+    found = sorted(_walk(root, PurePosixPath(), _ignored(root)))
     if not found:
         raise FingerprintError(f"cannot hash {root}: it holds no file")
+    for relative in found:
+        if (root / relative).is_symlink():
+            _check_link(root, relative, found)
     return found
 
 
 def file_part(path: Path) -> str:
     """A file as a part of `image_fingerprint`: its content and its executable bit."""
-    return hash_file(path) + ("+x" if _is_executable(path) else "")
+    return hash_file(path) + ("+x" if is_executable(path) else "")
+
+
+def is_executable(path: Path) -> bool:
+    """By its owner: the one mode bit that is kept."""
+    return bool(path.stat().st_mode & stat.S_IXUSR)
 
 
 def image_fingerprint(parts: Mapping[str, str], recipe: str) -> str:
@@ -88,29 +126,42 @@ def image_fingerprint(parts: Mapping[str, str], recipe: str) -> str:
     return _digest(["image-1", recipe, sorted(parts.items())])[:FINGERPRINT_CHARACTERS]
 
 
-def _walk(root: Path, below: PurePosixPath) -> Iterator[str]:
+def _walk(root: Path, below: PurePosixPath, ignored: pathspec.PathSpec) -> Iterator[str]:
     with os.scandir(root / below) as listing:
         entries = list(listing)
     for entry in entries:
         relative = below / entry.name
         if any(fnmatch(entry.name, pattern) for pattern in IGNORED):
             continue
-        if entry.is_symlink():
-            _check_link(root, relative)
-            yield relative.as_posix()
-        elif entry.is_dir():
-            yield from _walk(root, relative)
-        elif entry.is_file():
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(root, relative, ignored)  # even below an ignored one a pattern with ! may keep a file
+        elif relative.as_posix() == IGNORE_FILE or ignored.match_file(relative.as_posix()):
+            continue
+        elif entry.is_symlink() or entry.is_file():
             yield relative.as_posix()
         else:
             raise FingerprintError(f"cannot hash {root / relative}: it is neither a file, a folder nor a link")
 
 
-def _check_link(root: Path, relative: PurePosixPath) -> None:
+def _ignored(root: Path) -> pathspec.PathSpec:
+    try:
+        lines = (root / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except (OSError, UnicodeDecodeError) as error:
+        raise FingerprintError(f"cannot read {root / IGNORE_FILE}: {error}") from None
+    try:
+        return pathspec.PathSpec.from_lines("gitwildmatch", lines)
+    except ValueError as error:
+        raise FingerprintError(f"{root / IGNORE_FILE} has a pattern that cannot be read: {error}") from None
+
+
+def _check_link(root: Path, relative: str, found: list[str]) -> None:
     link = root / relative
     target = link.readlink()
     try:
-        inside = not target.is_absolute() and link.resolve().is_relative_to(root.resolve())
+        resolved = link.resolve()
+        inside = not target.is_absolute() and resolved.is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # links in a circle
         raise FingerprintError(f"cannot hash {link}: it points to {target}, which leads back to it") from None
     if not inside:
@@ -119,16 +170,15 @@ def _check_link(root: Path, relative: PurePosixPath) -> None:
         )
     if not link.exists():
         raise FingerprintError(f"cannot hash {link}: it points to {target}, which does not exist")
+    there = resolved.relative_to(root.resolve()).as_posix()
+    if not any(path == there or path.startswith(f"{there}/") or there == "." for path in found):
+        raise FingerprintError(f"cannot hash {link}: it points to {target}, which is ignored and so not in the image")
 
 
 def _entry(relative: str, path: Path) -> list[str]:
     if relative and path.is_symlink():
         return [relative, "link", path.readlink().as_posix()]
-    return [relative, "executable" if _is_executable(path) else "file", hash_file(path)]
-
-
-def _is_executable(path: Path) -> bool:
-    return bool(path.stat().st_mode & stat.S_IXUSR)
+    return [relative, "executable" if is_executable(path) else "file", hash_file(path)]
 
 
 def _digest(value: object) -> str:

@@ -28,6 +28,13 @@ _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")  # azureml-core, m
 _EXISTING_MODEL = re.compile(_MODEL_NAME.pattern + r"(:[1-9]\d*)?")
 _IMAGE_NAME = re.compile(r"(?=.{3,32}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")  # azureml-core, image_name_validation
 
+# What the builders put into the application root themselves.
+_TAKEN_NAMES = {
+    "edge_runtime": "the edge module runtime's",
+    "main.py": "the name of Azure ML's driver",
+    "azureml-models": "the folder of the models",
+}
+
 
 def _file(check: Callable[[Path], Iterator[Finding]]) -> AfterValidator:
     def validator(value: str, info: ValidationInfo) -> str:
@@ -127,13 +134,42 @@ class ImageSettings(SettingsModel):
     script: Annotated[str, _file(files.check_script)] = "scoring/score.py"
     conda_file: Annotated[str, _file(files.check_conda)] = "scoring/myenv.yml"
     dependencies: list[Annotated[str, _file(files.check_dependency)]] = Field(default_factory=list)
-    """Files and folders that lie beside the script in the image."""
+    """Files and folders that lie beside the script in the image; a folder's .amlignore says what of it does not."""
     base_image: str = "python:3.11-slim"
     """Of the builders docker and acr; by digest, since a tag may move without the fingerprint seeing it."""
     dockerfile: Annotated[str, _file(files.check_template)] | None = None
     """Template of the builders docker and acr; the project's own scoring/Dockerfile.j2 when left out."""
+    keep_images: Whole = 3
+    """How many of this stack's images stay in the registry; older ones are deleted after an update unless a device has them."""
+    retain: bool = False
+    """Whether `destroy` leaves the images in the registry."""
     description: str = ""
     tags: Tags = Field(default_factory=dict)
+
+    @field_validator("dependencies")
+    @classmethod
+    def _dependencies(cls, dependencies: list[str], info: ValidationInfo) -> list[str]:
+        taken = {Path(str(info.data.get("script", ""))).name: "the script", **_TAKEN_NAMES}
+        findings = []
+        for index, dependency in enumerate(dependencies):
+            name = Path(dependency).name
+            if name in taken:
+                rule = f"lies beside the script in the image as {name!r}, which is {taken[name]}"
+                findings.append(Finding(rule, "rename it", (index,)))
+            taken[name] = f"the name of {dependency} already"
+        if findings:
+            refuse_all(findings)
+        return dependencies
+
+    @field_validator("keep_images")
+    @classmethod
+    def _keep_images(cls, number: int) -> int:
+        if number < 3:
+            refuse(
+                "must be 3 or more: a failed update goes back to the image before, which may have failed too",
+                "pulumi config set --path aml-edge:image.keepImages 3",
+            )
+        return number
 
     @field_validator("name")
     @classmethod

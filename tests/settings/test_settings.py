@@ -250,6 +250,30 @@ def test_the_base_image_is_an_image_reference(load_with: Load, problem: Refused)
     assert "not an image reference" in problem("image.baseImage", image={"baseImage": "Not An Image"})
 
 
+def test_at_least_three_images_are_kept(load_with: Load, problem: Refused) -> None:
+    image = load_with(image={"keepImages": 5, "retain": True}).image
+    assert (image.keep_images, image.retain) == (5, True)
+    assert (load_with(image={}).image.keep_images, load_with(image={}).image.retain) == (3, False)
+    assert "3 or more" in problem("image.keepImages", image={"keepImages": 2})
+    assert "whole number" in problem("image.keepImages", image={"keepImages": "all"})
+
+
+def test_dependencies_do_not_meet_each_other_in_the_image(root: Path, problem: Refused) -> None:
+    for name in ("scoring/score.py", "a/util.py", "b/util.py", "a/main.py", "edge_runtime/x.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+    def refused(*dependencies: str) -> str:
+        index = len(dependencies) - 1
+        return problem(f"image.dependencies[{index}]", image={"dependencies": list(dependencies)})
+
+    (root / "b/score.py").touch()
+    assert "which is the script" in refused("b/score.py")
+    assert "which is the name of a/util.py already" in refused("a/util.py", "b/util.py")
+    assert "Azure ML's driver" in refused("a/main.py")
+    assert "edge module runtime's" in refused("edge_runtime")
+
+
 EXISTING = {"workspace": {"existing": "ml"}, "hub": {"existing": "hub"}, "registry": {"existing": "acr"}}
 
 

@@ -49,14 +49,23 @@ class BuildRequest:
     tags: Mapping[str, str]
     description: str
     progress: Callable[[str], None] = field(repr=False)
+    distrust: str = ""
+    """The ref that somebody else put under our tag: finding it is not finding the image."""
+
+    @property
+    def beside(self) -> list[Path]:
+        """What lies in the application root besides the models: script, runtime, dependencies."""
+        return [self.script, self.runtime, *self.dependencies]
 
 
 @dataclass(frozen=True)
 class BuiltImage:
-    """`image_id` is the builder's own name for it; `ref` is `loginServer/name@sha256:...`."""
+    """`image_id` is the builder's own name for it, with the tag behind its last colon; `ref` is `loginServer/name@sha256:...`."""
 
     image_id: str
     ref: str
+    made: bool = True
+    """False if it was found: then somebody else pushed it and we do not delete it."""
 
 
 def of(builder: str, mode: str) -> Any:

@@ -6,15 +6,14 @@ Source: the REST API "Registries - Schedule Run" and "Runs" (2019-06-01-preview)
 
 from __future__ import annotations
 
-import io
-import tarfile
+import codecs
 import time
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import requests
 
 from components.services import azure
+from components.services.aml import build_log
 from components.services.builders import BuildRequest, BuiltImage
 from components.services.builders.context import DOCKERFILE, build_context
 from components.services.builders.tagged import discard, find_or_make
@@ -27,6 +26,8 @@ API_VERSION = "2019-06-01-preview"
 TIMEOUT_SECONDS = 3600
 POLL_SECONDS = 2.0
 LOG_TAIL_LINES = 20
+UPLOAD_ATTEMPTS = 3
+UPLOAD_PAUSE_SECONDS = 1.0
 FINAL = ("Succeeded", "Failed", "Canceled", "Error", "Timeout")
 
 
@@ -54,9 +55,9 @@ def _running(request: BuildRequest) -> str | None:
 
 def _schedule(request: BuildRequest) -> str:
     place = azure.post(request.registry_id, "listBuildSourceUploadUrl", api_version=API_VERSION)
-    with build_context(request) as folder:
+    with build_context(request, compressed=True) as context:
         request.progress("uploading the build context")
-        _upload(request, place["uploadUrl"], folder)
+        _upload(request, place["uploadUrl"], context)
     body = {
         "type": "DockerBuildRequest",
         "imageNames": [f"{request.name}:{request.fingerprint}"],
@@ -72,22 +73,24 @@ def _schedule(request: BuildRequest) -> str:
     return run_id
 
 
-def _upload(request: BuildRequest, url: str, folder: Path) -> None:
-    """The context as a tar.gz; written to disk first, since models can be large."""
-    archive = folder.parent / f"{folder.name}.tar.gz"
-    try:
-        with tarfile.open(archive, "w:gz") as tar:
-            tar.add(folder, arcname="")
-        with archive.open("rb") as file:
-            answer = requests.put(url, data=file, headers={"x-ms-blob-type": "BlockBlob"}, timeout=600)
-    except requests.RequestException as error:
-        raise ServiceError(
-            "upload the build context of", request.name, type(error).__name__, "Run `pulumi up` again."
-        ) from None
-    finally:
-        archive.unlink(missing_ok=True)
-    if answer.status_code != 201:
-        raise ServiceError("upload the build context of", request.name, f"{answer.status_code} {answer.reason}")
+def _upload(request: BuildRequest, url: str, context: IO[bytes]) -> None:
+    """One PUT, which is whole or not at all: it is tried again from the beginning. The address is a secret."""
+    problem = ""
+    for attempt in range(UPLOAD_ATTEMPTS):
+        time.sleep(attempt * UPLOAD_PAUSE_SECONDS)
+        context.seek(0)
+        try:
+            answer = requests.put(url, data=context, headers={"x-ms-blob-type": "BlockBlob"}, timeout=600)
+        except requests.RequestException as error:
+            problem = type(error).__name__
+            continue
+        if answer.status_code == 201:
+            return
+        problem = f"{answer.status_code} {answer.reason}"
+        if answer.status_code < 500:
+            break
+    advice = "Check the connection to the registry's storage, then run `pulumi up` again."
+    raise ServiceError("upload the build context of", request.name, problem, advice)
 
 
 def _follow(request: BuildRequest, run_id: str) -> None:
@@ -124,16 +127,17 @@ class _Log:
     def __init__(self, request: BuildRequest, run_id: str) -> None:
         self.lines: list[str] = []
         self._request, self._run_id, self._read, self._rest = request, run_id, 0, ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end inside a character
 
     def show(self, final: bool) -> None:
         content = self._fetch()
         self._read += len(content)
-        text = self._rest + io.TextIOWrapper(io.BytesIO(content), "utf-8", errors="replace").read()
+        text = self._rest + self._decoder.decode(content, final=final)
         whole, _, self._rest = (text, "", "") if final else text.rpartition("\n")
-        for line in whole.splitlines():
-            if line.strip():
-                self.lines.append(line.rstrip())
-                self._request.progress(line.rstrip())
+        lines = [line.rstrip() for line in whole.splitlines() if line.strip()]
+        self.lines += lines
+        for line in build_log.worth_showing(lines):
+            self._request.progress(line)
 
     def _fetch(self) -> bytes:
         try:

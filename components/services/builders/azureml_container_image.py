@@ -12,9 +12,12 @@ from components.services import azure, registry
 from components.services.aml import client
 from components.services.aml.client import workspace_config
 from components.services.builders import BuildRequest, BuiltImage
+from components.services.builders.staging import staged
 from components.services.errors import NotFoundError, ServiceError
 
 TIMEOUT_SECONDS = 3600
+CONDA_FILE = "conda-environment.yml"
+"""The name in the worker's folder, where it must not meet a dependency's."""
 
 
 def build(request: BuildRequest) -> BuiltImage:
@@ -22,8 +25,9 @@ def build(request: BuildRequest) -> BuiltImage:
     image = _create(request)
     credentials = registry.admin_credentials(request.registry_id)
     digest = _digest(credentials, image["location"])
-    if digest is None:
-        request.progress(f"{image['location']} is gone from the registry; building it again")
+    if digest is None or request.distrust.endswith(f"@{digest}"):
+        gone = "is gone from the registry" if digest is None else "was moved to another image"
+        request.progress(f"{image['location']} {gone}; building it again")
         client.call(workspace_config(request.workspace_id), "delete_image", {"image_id": image["id"]})
         image = _create(request)
         digest = _digest(credentials, image["location"])
@@ -48,28 +52,27 @@ def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
 
 
 def _create(request: BuildRequest) -> dict[str, str]:
-    beside = [request.runtime, *request.dependencies]
-    made: dict[str, str] = client.call(
-        workspace_config(request.workspace_id),
-        "create_image",
-        {
-            "name": request.name,
-            "fingerprint": request.fingerprint,
-            "model_ids": [model.id for model in request.models],
-            "execution_script": request.script.name,
-            "conda_file": request.conda_file.name,
-            "dependencies": [part.name for part in beside],
-            "tags": dict(request.tags),
-            "description": request.description,
-            "timeout_seconds": TIMEOUT_SECONDS,
-        },
-        files={
-            request.script.name: request.script,
-            request.conda_file.name: conda.with_runtime(request.conda_file.read_text()).encode(),
-            **{part.name: part for part in beside},
-        },
-        progress=request.progress,
-    )
+    with staged(request) as folder:
+        made: dict[str, str] = client.call(
+            workspace_config(request.workspace_id),
+            "create_image",
+            {
+                "name": request.name,
+                "fingerprint": request.fingerprint,
+                "model_ids": [model.id for model in request.models],
+                "execution_script": request.script.name,
+                "conda_file": CONDA_FILE,
+                "dependencies": [part.name for part in request.beside[1:]],
+                "tags": dict(request.tags),
+                "description": request.description,
+                "timeout_seconds": TIMEOUT_SECONDS,
+            },
+            files={
+                CONDA_FILE: conda.with_runtime(request.conda_file.read_text(encoding="utf-8")).encode(),
+                **{part.name: folder / part.name for part in request.beside},
+            },
+            progress=request.progress,
+        )
     return made
 
 

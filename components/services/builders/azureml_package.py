@@ -10,6 +10,7 @@ from components.edge.create_options import PACKAGE_SOURCE
 from components.services.aml import client
 from components.services.aml.client import workspace_config
 from components.services.builders import BuildRequest, BuiltImage
+from components.services.builders.staging import staged
 from components.services.builders.tagged import discard, find_or_make
 from components.services.errors import ServiceError
 from components.services.registry import Credentials
@@ -25,23 +26,24 @@ def build(request: BuildRequest) -> BuiltImage:
 
 
 def _package(request: BuildRequest, credentials: Credentials) -> None:
-    environment = conda.with_runtime(request.conda_file.read_text()).encode()
-    files = {f"{PACKAGE_SOURCE}/{part.name}": part for part in (request.script, request.runtime, *request.dependencies)}
-    location: str = client.call(
-        workspace_config(request.workspace_id),
-        "package_models",
-        {
-            "name": request.name,
-            "label": request.fingerprint,
-            "model_ids": [model.id for model in request.models],
-            "source_directory": PACKAGE_SOURCE,
-            "entry_script": request.script.name,
-            "conda_file": "environment.yml",
-            "timeout_seconds": TIMEOUT_SECONDS,
-        },
-        files={**files, "environment.yml": environment},
-        progress=request.progress,
-    )
+    environment = conda.with_runtime(request.conda_file.read_text(encoding="utf-8")).encode()
+    with staged(request) as folder:
+        files = {f"{PACKAGE_SOURCE}/{part.name}": folder / part.name for part in request.beside}
+        location: str = client.call(
+            workspace_config(request.workspace_id),
+            "package_models",
+            {
+                "name": request.name,
+                "label": request.fingerprint,
+                "model_ids": [model.id for model in request.models],
+                "source_directory": PACKAGE_SOURCE,
+                "entry_script": request.script.name,
+                "conda_file": "environment.yml",
+                "timeout_seconds": TIMEOUT_SECONDS,
+            },
+            files={**files, "environment.yml": environment},
+            progress=request.progress,
+        )
     host = location.partition("/")[0]
     if host != credentials.login_server:
         raise ServiceError(

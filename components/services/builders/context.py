@@ -1,58 +1,68 @@
-"""The folder that the builders `docker` and `acr` build from: a Dockerfile and what it copies."""
+"""What the builders `docker` and `acr` send to a Docker engine: a tar with a Dockerfile and what it copies."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
+import gzip
+import tarfile
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from typing import IO, Any
 
 import jinja2
 
 from components.edge import conda
 from components.edge.create_options import APP_ROOT
-from components.edge.fingerprint import tree_files
-from components.services.builders import BuildRequest
+from components.services.builders import BuildRequest, staging
 from components.services.errors import ServiceError
 
 DOCKERFILE = "Dockerfile"
 
 
 @contextlib.contextmanager
-def build_context(request: BuildRequest) -> Iterator[Path]:
-    """A temporary folder: Dockerfile, requirements.txt, models/<name>/<version>/..., app/ (script, dependencies, runtime)."""
-    with tempfile.TemporaryDirectory(prefix="aml-edge-") as scratch:
-        folder = Path(scratch)
-        text = request.conda_file.read_text()
-        try:
-            requirements = conda.pip_requirements(conda.with_runtime(text))
-        except conda.CondaError as error:
-            raise ServiceError("build the image", request.name, str(error)) from error
-        (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
-        for model in request.models:
-            place(model.path, folder / "models" / model.name / str(model.version) / model.path.name)
-        (folder / "models").mkdir(exist_ok=True)
-        for part in (request.script, request.runtime, *request.dependencies):
-            place(part, folder / "app" / part.name)
-        (folder / DOCKERFILE).write_text(_dockerfile(request, conda.python_version(text)))
-        yield folder
+def build_context(request: BuildRequest, *, compressed: bool) -> Iterator[IO[bytes]]:
+    """A tar or tar.gz, at its beginning: Dockerfile, requirements.txt, models/<name>/<version>/..., app/ (script, dependencies, runtime).
 
+    On disk, since models can be large. The same sources give the same bytes.
 
-def place(source: Path, target: Path) -> None:
-    """Exactly what was hashed, linked where the file system lets us (models can be large)."""
-    if source.is_dir():
-        for relative in tree_files(source):
-            (target / relative).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source / relative, target / relative, follow_symlinks=False)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    Raises:
+        ServiceError: the conda file cannot be installed by pip; the template cannot be rendered; a file cannot be read.
+    """
+    text = request.conda_file.read_text(encoding="utf-8")
     try:
-        os.link(source.resolve(), target)
-    except OSError:
-        shutil.copyfile(source, target)
-        target.chmod(source.stat().st_mode & 0o777)
+        requirements = conda.pip_requirements(conda.with_runtime(text))
+    except conda.CondaError as error:
+        raise ServiceError("build the image", request.name, str(error)) from error
+    dockerfile = _dockerfile(request, conda.python_version(text))
+    with tempfile.TemporaryFile(prefix="aml-edge-") as file:
+        try:
+            with _tar(file, compressed) as tar:
+                staging.write_text(tar, DOCKERFILE, dockerfile)
+                staging.write_text(tar, "requirements.txt", "\n".join(requirements) + "\n")
+                staging.write_directory(tar, "models")
+                for entry in _entries(request):
+                    staging.write_tar(tar, entry)
+        except OSError as error:
+            advice = "Check that the files are still there and that the folder for temporary files (TMPDIR) has room."
+            raise ServiceError("pack the build context of", request.name, str(error), advice) from error
+        file.seek(0)
+        yield file
+
+
+@contextlib.contextmanager
+def _tar(file: IO[bytes], compressed: bool) -> Iterator[tarfile.TarFile]:
+    with contextlib.ExitStack() as stack:
+        target: Any = file
+        if compressed:
+            target = stack.enter_context(gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0))
+        yield stack.enter_context(tarfile.open(fileobj=target, mode="w"))
+
+
+def _entries(request: BuildRequest) -> Iterator[staging.Entry]:
+    for model in request.models:
+        yield from staging.entries(model.path, f"models/{model.name}/{model.version}/{model.path.name}")
+    for part in request.beside:
+        yield from staging.entries(part, f"app/{part.name}")
 
 
 def _dockerfile(request: BuildRequest, python: str | None) -> str:
@@ -61,15 +71,18 @@ def _dockerfile(request: BuildRequest, python: str | None) -> str:
             undefined=jinja2.StrictUndefined,
             keep_trailing_newline=True,
             autoescape=False,  # noqa: S701 - a Dockerfile
-        ).from_string(request.dockerfile.read_text())
+        ).from_string(request.dockerfile.read_text(encoding="utf-8"))
         return template.render(
             base_image=request.base_image,
             python=python,
             app_root=APP_ROOT,
-            models=[{"name": model.name, "version": model.version} for model in request.models],
+            models=[
+                {"name": model.name, "version": model.version, "file": model.path.name} for model in request.models
+            ],
             script=request.script.name,
         )
     except jinja2.TemplateError as error:
-        raise ServiceError(
-            "render the Dockerfile template", str(request.dockerfile), str(error), "Correct the template."
-        ) from error
+        line = f" line {error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
+        where = f"{request.dockerfile}{line}"
+        advice = "Correct it; it knows base_image, python, app_root, script and models (name, version, file)."
+        raise ServiceError("render the Dockerfile template", where, str(error), advice) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import re
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import docker
 import docker.errors
 
+from components.services.aml import build_log
 from components.services.builders import BuildRequest, BuiltImage
 from components.services.builders.context import DOCKERFILE, build_context
 from components.services.builders.tagged import discard, find_or_make
@@ -43,9 +45,10 @@ def _build_and_push(request: BuildRequest, credentials: Credentials) -> None:
             "Start Docker or set DOCKER_HOST; image.builder acr builds in Azure without an engine.",
         ) from None
     try:
-        with build_context(request) as folder:
+        with build_context(request, compressed=False) as context:
             lines = client.api.build(
-                path=str(folder),
+                fileobj=context,
+                custom_context=True,
                 dockerfile=DOCKERFILE,
                 tag=tag,
                 rm=True,
@@ -58,10 +61,11 @@ def _build_and_push(request: BuildRequest, credentials: Credentials) -> None:
         request.progress(f"pushing {tag}")
         login = {"username": credentials.username, "password": credentials.password}
         _follow(request, "push the image", tag, client.api.push(tag, stream=True, decode=True, auth_config=login))
-        client.images.remove(tag, noprune=True)  # the layers stay as cache
     except docker.errors.APIError as error:
         raise ServiceError("build the image", tag, str(error.explanation or error)[:500]) from None
     finally:
+        with contextlib.suppress(docker.errors.DockerException):
+            client.images.remove(tag, noprune=True)  # the layers stay as cache
         client.close()
 
 
@@ -69,10 +73,10 @@ def _follow(request: BuildRequest, doing: str, tag: str, events: Any) -> None:
     """Show the engine's lines. Raises ServiceError with the last of them when it reports an error."""
     tail: collections.deque[str] = collections.deque(maxlen=LOG_TAIL_LINES)
     for event in events:
-        for line in str(event.get("stream", "")).splitlines():
-            if line.strip():
-                tail.append(line.rstrip())
-                request.progress(line.rstrip())
+        lines = [line.rstrip() for line in str(event.get("stream", "")).splitlines() if line.strip()]
+        tail.extend(lines)
+        for line in build_log.worth_showing(lines):
+            request.progress(line)
         if "error" in event:
             log = "\n".join(f"    {line}" for line in tail)
             raise ServiceError(doing, tag, f"{event['error']}\n{log}", "Correct the cause, then run `pulumi up` again.")

@@ -14,7 +14,8 @@ def find_or_make(request: BuildRequest, make: Callable[[BuildRequest, Credential
     """The image of the fingerprint; `make` builds and pushes `loginServer/name:fingerprint`. Its id is the fingerprint."""
     credentials = registry.admin_credentials(request.registry_id)
     found = registry.digest(credentials, request.name, request.fingerprint)
-    if found:
+    made = found is None or request.distrust.endswith(f"@{found}")
+    if not made:
         request.progress(f"the registry has fingerprint {request.fingerprint} already")
     else:
         make(request, credentials)
@@ -22,7 +23,7 @@ def find_or_make(request: BuildRequest, make: Callable[[BuildRequest, Credential
     if not found:
         resource = f"{request.name}:{request.fingerprint}"
         raise ServiceError("find the image", resource, "the registry does not list what the builder pushed")
-    return BuiltImage(request.fingerprint, f"{credentials.login_server}/{request.name}@{found}")
+    return BuiltImage(request.fingerprint, f"{credentials.login_server}/{request.name}@{found}", made)
 
 
 def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
