@@ -1,0 +1,1 @@
+"""What continuous integration calls: previews as comments that a reviewer reads in half a minute."""

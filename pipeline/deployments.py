@@ -1,0 +1,60 @@
+"""What would run on which devices: the deployment's settings as a small unified diff."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import yaml
+
+from pipeline.markdown import code, fence
+from pipeline.preview import Change
+from pipeline.values import clean, show
+
+_CONTEXT = 2
+_LINES = 60
+
+
+def is_deployment(change: Change) -> bool:
+    """Of one device or of a fleet: whatever has the settings of a manifest."""
+    return any(isinstance(change.inputs(side).get("deployment"), dict) for side in ("old", "new"))
+
+
+def reach(change: Change) -> str:
+    """The devices it reaches."""
+    inputs = change.inputs("new") or change.inputs("old")
+    condition = inputs.get("targetCondition")
+    if condition:
+        return f"devices where {code(show(clean(condition)))}"
+    return f"device {code(show(clean(inputs.get('deviceId', 'of unknown id'))))}"
+
+
+def diff(change: Change) -> str:
+    """A fenced diff; empty where the settings are the same (only credentials changed)."""
+    lines = list(
+        difflib.unified_diff(
+            _text(change, "old"), _text(change, "new"), fromfile="now", tofile="after", lineterm="", n=_CONTEXT
+        )
+    )[2:]
+    if not lines:
+        return ""
+    if len(lines) > _LINES:
+        lines = [*lines[:_LINES], f"… {len(lines) - _LINES} more lines"]
+    return fence("\n".join(lines), "diff")
+
+
+def _text(change: Change, side: str) -> list[str]:
+    settings = change.inputs(side).get("deployment")
+    if not isinstance(settings, dict):
+        return []
+    shown: Any = _without_empty(clean(settings))
+    return yaml.safe_dump(shown, sort_keys=True, allow_unicode=True, width=10_000).splitlines()
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: _without_empty(item) for key, item in value.items()}
+        return {key: item for key, item in kept.items() if item not in ({}, [], None)}
+    if isinstance(value, list):
+        return [_without_empty(item) for item in value]
+    return value

@@ -1,0 +1,167 @@
+"""Comments of recorded previews (tests/pipeline/record.py) against the golden ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import comment
+from pipeline.comment import Context, render
+from pipeline.diagnostics import Violation
+from pipeline.preview import parse
+from tests.support import ROOT
+
+PREVIEWS = Path(__file__).parent / "previews"
+COMMENTS = Path(__file__).parent / "comments"
+NAMES = sorted(path.stem for path in PREVIEWS.glob("*.json"))
+
+
+def recorded(name: str) -> str:
+    return (PREVIEWS / f"{name}.json").read_text()
+
+
+def shown(name: str, **context: Any) -> str:
+    return render(parse(recorded(name)), Context("dev", **context))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_comment(name: str) -> None:
+    golden = COMMENTS / f"{name}.md"
+    made = shown(name)
+    if os.environ.get("UPDATE_COMMENTS"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(made)
+    assert made == golden.read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_provider_and_no_placeholder_of_an_unknown(name: str) -> None:
+    made = shown(name)
+    for word in ("__provider", "__createBeforeDelete", "gASV", "04da6b54-80e4-46f7-96ec-b56ff0331ba9"):
+        assert word not in made
+
+
+def test_a_recorded_preview_holds_what_must_not_be_shown() -> None:
+    """So that the test above can fail."""
+    assert "__provider" in recorded("edited-script")
+    assert "04da6b54-80e4-46f7-96ec-b56ff0331ba9" in recorded("edited-script")
+
+
+def test_totals_are_the_engines() -> None:
+    assert "3 to be replaced, 1 to be deleted, 1 to be updated, 1 to be created, 13 unchanged" in shown("key-vault")
+
+
+def test_an_edited_script_names_the_script_and_the_device() -> None:
+    made = shown("edited-script")
+    assert "| 🟡 update | `image` | ModelImage | `script` |" in made
+    assert "device `edge-1`" in made
+    assert "CAUTION" not in made
+
+
+def test_a_hub_sku_is_one_change() -> None:
+    made = shown("hub-sku")
+    assert "1 to be updated" in made
+    assert "| `sku.name` | `S1` | `S2` |" in made
+
+
+def test_replacing_the_workspace_warns_at_the_top() -> None:
+    made = shown("key-vault")
+    warning = made.index("> [!CAUTION]")
+    assert warning < made.index("| 🔴 replace")
+    assert "**`ml`** (machinelearningservices Workspace) will be **replaced** because of `keyVault`" in made
+    assert "**`mlvault`** (keyvault Vault) will be **deleted**" in made
+    assert "`mlvault2`" not in made[: made.index("| 🔴 replace")], "creating is no danger"
+
+
+def test_removing_a_device_warns() -> None:
+    made = shown("device-removed")
+    assert "**`edge-1-identity`** (DeviceIdentity) will be **deleted**: loses the device's keys" in made
+
+
+def test_a_protected_resource_is_named_as_such() -> None:
+    document = json.loads(recorded("destroy"))
+    for step in document["steps"]:
+        if step["urn"].endswith("IotHubResource::hub"):
+            step["oldState"]["protect"] = True
+    made = render(parse(json.dumps(document)), Context("dev"))
+    assert "**`hub`** (iothub IotHubResource) will be **deleted**: protected: the update will refuse" in made
+
+
+def test_a_failed_preview_shows_its_error() -> None:
+    made = shown("bad-settings")
+    assert made.splitlines()[1].startswith("### Preview of `dev`: **failed**")
+    assert 'aml-edge:registry.sku = "Gold": must be one of Basic, Standard, Premium' in made
+
+
+def test_violations_stand_before_the_changes() -> None:
+    violations = [
+        Violation("images-by-digest-only", "mandatory", "edge-1-deployment", "no tag, @team"),
+        Violation("b-advice", "advisory", "hub", "consider"),
+    ]
+    made = shown("edited-script", violations=violations)
+    assert made.splitlines()[1] == "### Preview of `dev`: **1 policy violation**; 2 to be updated, 16 unchanged"
+    assert made.index("⛔ `images-by-digest-only` on `edge-1-deployment`") < made.index("| 🟡 update")
+    assert "@team" not in made, "a comment calls nobody"
+
+
+def test_the_environment_is_shown_by_its_packages_where_the_files_are_there(tmp_path: Path) -> None:
+    head, base = tmp_path / "head", tmp_path / "base"
+    for folder, package in ((head, "numpy=2.1"), (base, "numpy=1.26")):
+        (folder / "scoring").mkdir(parents=True)
+        (folder / "scoring" / "myenv.yml").write_text(
+            f"dependencies: [python=3.11, {package}, {{pip: [joblib==1.4]}}]\n"
+        )
+    made = shown("environment", head=head, base=base)
+    assert "+`numpy=2.1`" in made
+    assert "-`numpy=1.26`" in made
+    assert "joblib" not in made
+
+
+def test_the_same_input_gives_the_same_bytes_in_any_order() -> None:
+    document = json.loads(recorded("key-vault"))
+    document["steps"].reverse()
+    assert render(parse(json.dumps(document)), Context("dev")) == shown("key-vault")
+
+
+def test_a_mutation_that_drops_the_warning_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comment, "_losses", lambda preview: "")
+    assert shown("key-vault") != (COMMENTS / "key-vault.md").read_text()
+
+
+def _command(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", "comment", "--stack", "dev", *arguments],
+        input=text,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command(tmp_path: Path) -> None:
+    said = tmp_path / "preview.txt"
+    said.write_text("Policies:\n    - [mandatory]  no-tags  (t:i:T: hub)\n      text of it\n")
+    done = _command(recorded("hub-sku"), "--diagnostics", str(said))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("<!-- aml-edge preview dev -->\n")
+    assert "⛔ `no-tags` on `hub`: text of it" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"a": 1}', "error: no Pulumi.yaml\n"])
+def test_no_preview_at_all_is_a_comment_too(text: str, tmp_path: Path) -> None:
+    said = tmp_path / "preview.txt"
+    said.write_text("error: could not read the state, password=hunter2\n")
+    done = _command(text, "--diagnostics", str(said))
+    assert done.returncode == 0
+    assert "**failed**" in done.stdout
+    assert "could not read the state" in done.stdout
+    assert "hunter2" not in done.stdout
