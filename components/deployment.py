@@ -38,7 +38,7 @@ def deployment_inputs(
     settings: Settings, hub_id: Input[str], device_id: Input[str], image: Input[str], logins: list[Any]
 ) -> EdgeDeploymentInputs:
     """From a stack's settings, for one of its devices."""
-    deployment = settings.deployment.for_manifest()
+    deployment, verify = settings.deployment.for_manifest(), settings.deployment.verify
     if (settings.image.builder, settings.image.mode) == ("azureml", "package"):
         own = {"Entrypoint": ["python", f"{APP_ROOT}/{PACKAGE_SOURCE}/edge_runtime"]}
         deployment["createOptions"] = {**own, **deployment.get("createOptions", {})}
@@ -47,7 +47,7 @@ def deployment_inputs(
         "deviceId": device_id,
         "deployment": {**deployment, "image": image},
         "registries": logins,
-        "verify": {"timeoutSeconds": settings.deployment.verify.timeout_seconds},
+        "verify": {"enabled": verify.enabled, "timeoutSeconds": verify.timeout_seconds},
         "onFailure": settings.deployment.on_failure,
     }
 

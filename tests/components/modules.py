@@ -1,0 +1,59 @@
+"""The tiniest module that stays up: `sleep` and the two files that it needs, taken from the base image."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import docker
+
+from components.services.registry import Credentials
+
+CREATE_OPTIONS = {"Entrypoint": ["/bin/sleep"], "Cmd": ["3600"]}
+_DOCKERFILE = """
+ARG BASE
+FROM ${BASE} AS base
+RUN mkdir -p /out/bin && cp -L /bin/sleep /out/bin/ && ldd /bin/sleep | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /out
+FROM scratch
+ARG MARK
+LABEL mark=${MARK}
+COPY --from=base /out /
+STOPSIGNAL SIGKILL
+"""
+
+
+def push_module(credentials: Credentials, repository: str, mark: str = "1") -> str:
+    """Its reference by digest; the engine keeps it under no name of the registry's."""
+    engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=120)
+    target = f"{credentials.login_server}/{repository}"
+    try:
+        image, _ = engine.images.build(
+            fileobj=io.BytesIO(_DOCKERFILE.encode()),
+            buildargs={"BASE": os.environ["LOCALAZURE_BASE_IMAGE"], "MARK": mark},
+            tag=f"aml-edge-test/module:{mark}",
+            rm=True,
+        )
+        image.tag(target, "t")
+        auth = {"username": credentials.username, "password": credentials.password}
+        digest = ""
+        for line in engine.api.push(target, "t", auth_config=auth, stream=True, decode=True):
+            assert "error" not in line, line
+            digest = line.get("aux", {}).get("Digest", digest)
+        engine.api.remove_image(f"{target}:t")
+    finally:
+        engine.close()
+    return f"{target}@{digest}"
+
+
+def forget_images(login_server: str) -> None:
+    """What the devices pulled from a registry that is going away."""
+    engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=120)
+    try:
+        for image in engine.images.list():
+            names: Any = [*(image.attrs["RepoDigests"] or []), *image.tags]
+            for name in names:
+                if name.startswith((f"{login_server}/", "aml-edge-test/module:")):
+                    engine.images.remove(name, force=True)
+    finally:
+        engine.close()
