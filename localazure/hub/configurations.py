@@ -32,7 +32,7 @@ class Configurations:
     def __init__(self, store: Store, hub: str) -> None:
         self._store = store
         self._hub = hub
-        self._parsed: dict[tuple[str, str], Deployment] = {}
+        self._parsed: list[Deployment] | None = None
 
     def all(self, top: int) -> list[Json]:
         rows = self._store.all(
@@ -47,14 +47,10 @@ class Configurations:
         return found
 
     def deployments(self) -> list[Deployment]:
-        """Those with modulesContent. What is parsed is kept as long as the configuration keeps its etag."""
-        parsed = {}
-        for document in self.all(-1):
-            if "modulesContent" in document["content"]:
-                key = (document["id"], document["etag"])
-                parsed[key] = self._parsed.get(key) or _deployment(document)
-        self._parsed = parsed
-        return list(parsed.values())
+        """Those with modulesContent, parsed. Not for use between a write and its commit."""
+        if self._parsed is None:
+            self._parsed = [_deployment(one) for one in self.all(-1) if "modulesContent" in one["content"]]
+        return self._parsed
 
     def put(self, name: str, body: Json, if_match: str | None, plan: Plan) -> tuple[Json, bool]:
         """(the configuration, whether it is new). Content cannot be changed later."""
@@ -80,6 +76,7 @@ class Configurations:
                     f"The content of configuration {name} cannot be changed",
                 )
         document = _document(name, body, current)
+        self._parsed = None
         self._store.execute(
             "INSERT OR REPLACE INTO hub_configurations VALUES (?, ?, ?)", self._hub, name, dump(document)
         )
@@ -87,6 +84,7 @@ class Configurations:
 
     def delete(self, name: str, if_match: str | None) -> None:
         etags.require(etags.wanted(if_match), self.get(name)["etag"], f"configuration {name}")
+        self._parsed = None
         self._store.execute("DELETE FROM hub_configurations WHERE hub = ? AND id = ?", self._hub, name)
 
     def _find(self, name: str) -> Json | None:

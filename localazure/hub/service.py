@@ -83,15 +83,17 @@ class HubService:
             await self._front.server.stop()
             self._front.server = None
 
-    async def create(self, name: str, sku: str = "S1", units: int = 1) -> str:
-        """Make the hub with its policies, unless it is there, and serve it; `sku` (F1, B1..B3, S1..S3) and `units` set its limits, of
-        one that is there too. Returns its host name."""
-        plan = Plan(sku, units)
+    async def create(self, name: str, sku: str | None = None, units: int = 1) -> str:
+        """Make the hub with its policies, unless it is there, and serve it. Returns its host name.
+
+        `sku` (F1, B1..B3, S1..S3) and `units` set its limits, of one that is there too; None is S1, or what the hub has.
+        """
+        plan = Plan(sku, units) if sku else None
         async with self._lock:
             hub = self._by_name(name)
             if hub is None:
-                return await self._create(name, plan)
-            if hub.plan != plan:
+                return await self._create(name, plan or Plan())
+            if plan and hub.plan != plan:
                 self._keep_plan(name, plan)
                 hub.change_plan(plan)
             return hub.host
