@@ -140,7 +140,7 @@ def test_refusals(azure: Live) -> None:
     ]
     for one in broken:
         with azure.http() as http:
-            headers = {"x-ms-continuation": one.encode()}
+            headers = {b"x-ms-continuation": one.encode()}
             answer = http.post("/devices/query", json={"query": "SELECT * FROM devices"}, headers=headers)
             assert (answer.status_code, answer.headers["iothub-errorcode"]) == (400, "ArgumentInvalid"), one
     refused(400, "ArgumentInvalid", lambda: page(azure, "SELECT * FROM devices.modules", token))
@@ -151,5 +151,6 @@ def test_refusals(azure: Live) -> None:
             lambda s=size: azure.registry().query_iot_hub(QuerySpecification(query="SELECT * FROM devices"), None, s),
         )
     with azure.http() as http:
-        for body in ({}, {"query": 1}, {"query": ""}, {"query": "x" * 70000}, []):
+        bodies: tuple[Any, ...] = ({}, {"query": 1}, {"query": ""}, {"query": "x" * 70000}, [])
+        for body in bodies:
             assert http.post("/devices/query", json=body).status_code == 400
