@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-_TRANSPORT = "localazure.transport"
+_TRANSPORT, _CUT = "localazure.transport", "localazure.cut"
 _FORMS = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 
 
@@ -91,6 +91,8 @@ class Connection:
             await JSONResponse({"error": "invalid_request", "error_description": message}, 413)(scope, receive, send)
             return
         await self._app(scope, self._paced(scope, receive, limit), send)
+        if scope.get(_CUT):
+            await reset(scope, receive)
 
     def _paced(self, scope: Scope, receive: Receive, limit: int | None) -> Receive:
         complete, length = False, 0
@@ -120,6 +122,7 @@ def cut(scope: Scope) -> None:
     transport: Any = scope.get(_TRANSPORT)
     if transport is None:
         return
+    scope[_CUT] = True
     raw = transport.get_extra_info("socket")
     if raw is not None:
         with contextlib.suppress(OSError):

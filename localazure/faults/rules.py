@@ -73,7 +73,13 @@ def parse(spec: Mapping[str, Any]) -> Fault:
     unknown = set(spec) - _MEMBERS
     if unknown:
         raise FaultError(f"a fault has no {', '.join(sorted(unknown))}")
-    fault = Fault(**{"match": ".*", **{key: value for key, value in spec.items() if value is not None}})
+    given = {"match": ".*", "action": "", **{key: value for key, value in spec.items() if value is not None}}
+    for name in ("match", "action", "on", "device"):
+        if not isinstance(given.get(name, ""), str):
+            raise FaultError(f"{name} {given[name]!r} is not a text")
+    if not isinstance(given.get("credentials", False), bool):
+        raise FaultError("credentials is neither true nor false")
+    fault = Fault(**given)
     _check_match(fault)
     _check_action(fault)
     _check_numbers(fault)
@@ -83,7 +89,7 @@ def parse(spec: Mapping[str, Any]) -> Fault:
 def _check_match(fault: Fault) -> None:
     try:
         re.compile(fault.match)
-    except (re.error, TypeError) as error:
+    except re.error as error:
         raise FaultError(f"--match {fault.match!r} is not a regular expression: {error}") from error
     kind, _, name = fault.on.partition(":")
     if kind and (kind not in KINDS or (name and kind not in ("hub", "registry"))):
