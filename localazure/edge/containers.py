@@ -90,11 +90,16 @@ class Containers:
     def log_lines(self, container: str, module: str, *, since: float | None, until: float | None) -> list[Line]:
         """Both streams in the order of Docker's own times (seconds since 1970 as bounds)."""
         found: list[tuple[str, Line]] = []
-        bounds = {key: value for key, value in (("since", since), ("until", until)) if value is not None}
         with _explained(f"reading the logs of module {module}"):
             for stream in ("stdout", "stderr"):
-                wanted = {"stdout": stream == "stdout", "stderr": stream == "stderr"}
-                data = self._client.api.logs(container, timestamps=True, **wanted, **bounds)
+                data = self._client.api.logs(
+                    container,
+                    stdout=stream == "stdout",
+                    stderr=stream == "stderr",
+                    timestamps=True,
+                    since=since,
+                    until=until,
+                )
                 for entry in data.decode(errors="replace").splitlines():
                     stamp, _, text = entry.partition(" ")
                     found.append((f"{stamp[:19]}{stamp[19:].rstrip('Z'):0<10}", Line(stream, text)))

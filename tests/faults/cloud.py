@@ -125,7 +125,7 @@ class Cloud:
         hub = self.id("Microsoft.Devices/IotHubs", HUB)
         self.make(registry, {"sku": {"name": "Basic"}, "properties": {"adminUserEnabled": True}})
         self.make(hub, {"sku": {"name": "S1", "capacity": 1}})
-        linked = {
+        linked: dict[str, tuple[str, dict[str, Any]]] = {
             "storageAccount": (
                 "Microsoft.Storage/storageAccounts/faultystorage",
                 {"kind": "StorageV2", "sku": {"name": "Standard_LRS"}},
