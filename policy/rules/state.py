@@ -1,0 +1,23 @@
+"""What cannot be made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policy.subject import Settings, Subject
+
+STATEFUL = frozenset(
+    {
+        "azure-native:machinelearningservices:Workspace",
+        "azure-native:containerregistry:Registry",
+        "azure-native:iothub:IotHubResource",
+        "azure-native:storage:StorageAccount",
+        "azure-native:keyvault:Vault",
+        "azure-native:resources:ResourceGroup",
+    }
+)
+
+
+def protected(subject: Subject, _settings: Settings) -> Iterator[str]:
+    if subject.type in STATEFUL and not subject.protect:
+        yield "it is not protected"
