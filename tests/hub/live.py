@@ -35,6 +35,7 @@ class Live:
     hub: str = "test-hub"
     host: str = ""
     edge_events: list[tuple[str, str, str | None]] = field(default_factory=list)
+    managers: dict[tuple[Any, str], Any] = field(default_factory=dict)
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """Await in the service's loop."""
@@ -60,10 +61,17 @@ class Live:
         return f"HostName={self.host};SharedAccessKeyName={policy};SharedAccessKey={self.key(policy)}"
 
     def registry(self, policy: str = "iothubowner") -> IoTHubRegistryManager:
-        return self.trusting(IoTHubRegistryManager.from_connection_string(self.connection_string(policy)))
+        return self._manager(IoTHubRegistryManager, policy)
 
     def configurations(self) -> IoTHubConfigurationManager:
-        return self.trusting(IoTHubConfigurationManager.from_connection_string(self.connection_string()))
+        return self._manager(IoTHubConfigurationManager, "iothubowner")
+
+    def _manager(self, kind: Any, policy: str) -> Any:
+        """One for each kind and key, so that connections are used again."""
+        key = (kind, self.connection_string(policy))
+        if key not in self.managers:
+            self.managers[key] = self.trusting(kind.from_connection_string(key[1]))
+        return self.managers[key]
 
     def trusting(self, manager: Any) -> Any:
         manager.protocol.config.connection.verify = str(self.instance.ca)

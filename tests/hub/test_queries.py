@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def _devices(azure: Live) -> None:
         registry.create_device_with_sas(name, "", "", "enabled" if number else "disabled", iot_edge=number > 4)
         tags = {"site": "munich" if number % 2 else "rome", "floor": number}
         registry.update_twin(name, Twin(tags=tags, properties=TwinProperties(desired={"speed": number})))
-        azure.call(lambda name=name, number=number: hub.report(Key(name), {"temperature": number * 1.5}))
+        azure.call(partial(hub.report, Key(name), {"temperature": number * 1.5}))
         registry.create_module_with_sas(name, "m", "me", "", "")
 
 
