@@ -140,7 +140,7 @@ def create_image(
         progress(f"Azure ML builds image {image.id}")
     tail = _wait(image, progress, timeout_seconds)
     if image.creation_state != "Succeeded":
-        address = image.image_build_log_uri
+        state, address = image.creation_state, image.image_build_log_uri
         with contextlib.suppress(
             WebserviceException
         ):  # the build's failure tells more; this image is never found again
@@ -148,8 +148,7 @@ def create_image(
         raise ServiceError(
             "build the image",
             image.id,
-            f"Azure ML ended the build as {image.creation_state}. The end of its log:\n"
-            + "\n".join(f"    {line}" for line in tail),
+            f"Azure ML ended the build as {state}. The end of its log:\n" + "\n".join(f"    {line}" for line in tail),
             f"The whole log: {_without_query(address)} (opens with your own login, for example in the workspace's storage "
             "account). Correct the cause, then run `pulumi up` again.",
         )
@@ -158,7 +157,12 @@ def create_image(
 
 def image_state(workspace: Workspace, progress: Progress, *, image_id: str) -> dict[str, Any]:
     image = Image(workspace, id=image_id)
-    return {"id": image.id, "location": image.image_location, "state": image.creation_state}
+    return {
+        "id": image.id,
+        "location": image.image_location,
+        "state": image.creation_state,
+        "tags": dict(image.tags or {}),
+    }
 
 
 def delete_image(workspace: Workspace, progress: Progress, *, image_id: str) -> None:
