@@ -56,23 +56,24 @@ class Engine:
                     raise BuildError(f"the Docker engine that DOCKER_HOST names does not answer: {error}") from error
             return self._client
 
-    def base(self, log: BuildLog) -> Image:
-        """The base image, pulled if the engine does not hold it. Raises BuildError."""
-        name = os.environ.get("LOCALAZURE_BASE_IMAGE") or DEFAULT_BASE
+    def base(self, log: BuildLog, name: str | None = None, login: tuple[str, str] | None = None) -> Image:
+        """A base image, pulled if the engine does not hold it: the configured one, or that of this name. Raises BuildError."""
+        hint = f"; make it available to the engine: docker pull {name}"
+        if name is None:
+            name = os.environ.get("LOCALAZURE_BASE_IMAGE") or DEFAULT_BASE
+            hint = "; set LOCALAZURE_BASE_IMAGE to an image with Python 3.11 or newer and pip"
+        credentials = {"username": login[0], "password": login[1]} if login else {}
         client = self.client()
         try:
             return client.images.get(name)
         except docker.errors.ImageNotFound:
             log.line(f"Pulling the base image {name}")
-        repository, colon, tag = name.rpartition(":")
-        if not colon or "/" in tag:
-            repository, tag = name, "latest"
+        tagged = "@" in name or ":" in name.rpartition("/")[2]
         try:
-            return client.images.pull(repository, tag=tag, auth_config={})
+            return client.images.pull(name if tagged else f"{name}:latest", auth_config=credentials)
         except docker.errors.APIError as error:
             raise BuildError(
-                f"the base image {name} is neither on the Docker engine nor can it be pulled ({error.explanation}); "
-                "set LOCALAZURE_BASE_IMAGE to an image with Python 3.11 or newer and pip"
+                f"the base image {name} is neither on the Docker engine nor can it be pulled ({error.explanation}){hint}"
             ) from error
 
     def run(self, image: str) -> Container:

@@ -28,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?\Z")
 _PATCHABLE = {"kvTags", "properties", "description"}
 
 
-class _Asset(BaseModel):
+class Asset(BaseModel):
     id: str = Field(min_length=1)
     url: str
     mimeType: str  # noqa: N815 - the names of the wire
@@ -46,7 +46,7 @@ class _NewImage(BaseModel):
     imageType: str  # noqa: N815
     imageFlavor: str  # noqa: N815
     driverProgram: str  # noqa: N815
-    assets: list[_Asset]
+    assets: list[Asset]
     targetRuntime: _Runtime  # noqa: N815
     modelIds: list[str] | None = None  # noqa: N815
     description: str | None = None

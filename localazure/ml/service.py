@@ -18,7 +18,8 @@ from localazure.ml.build import queue
 from localazure.ml.errors import ServiceError
 from localazure.ml.gate import Gate, GetResource
 from localazure.ml.images import Images
-from localazure.ml.models import ROOT, Models
+from localazure.ml.models import Models
+from localazure.ml.packages import Packages
 from localazure.ml.tables import SCHEMA
 from localazure.ml.uploads import Uploads
 from localazure.storage import BlobService
@@ -56,13 +57,14 @@ class MlService:
         uploads = Uploads(store, self._blobs, artifacts, models)
         self._builds = queue.BuildQueue(instance, store, self._blobs, uploads, gate, registries)
         images = Images(instance, store, self._blobs, artifacts, models, self._builds, gate)
+        packages = Packages(instance, store, self._blobs, models, self._builds, gate)
         self.app = Starlette(
             routes=[
                 Route("/discovery/workspaces/{id}", self._discover, methods=["GET"]),
                 *artifacts.routes,
                 *models.routes,
                 *images.routes,
-                Route(f"{ROOT}/packages", gate(_package), methods=["POST"]),
+                *packages.routes,
             ],
             exception_handlers={
                 ServiceError: _answer,
@@ -85,7 +87,7 @@ class MlService:
         """Remove all that belongs to a workspace which was deleted for good (not soft-deleted: that one keeps its models)."""
         key = workspace_id.lower()
         with self._store.transaction():
-            for table in ("artifacts", "assets", "models", "images", "operations", "versions"):
+            for table in ("artifacts", "assets", "models", "images", "packages", "operations", "versions"):
                 self._store.execute(f"DELETE FROM ml_{table} WHERE workspace = ?", key)  # noqa: S608 - constants
         self._blobs.forget(key)
 
@@ -96,10 +98,6 @@ class MlService:
         except ValueError as error:
             raise ServiceError(404, "WorkspaceNotFound", "A workspace id is a UUID.") from error
         return JSONResponse(dict.fromkeys(_SERVICES, self._instance.arm_url))
-
-
-async def _package(request: Request, workspace: object) -> Response:
-    raise ServiceError(501, "NotImplemented", "Model.package (POST packages) is not part of the local Azure yet.")
 
 
 async def _answer(request: Request, error: Exception) -> Response:

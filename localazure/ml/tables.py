@@ -19,6 +19,8 @@ CREATE TABLE IF NOT EXISTS ml_images (
 CREATE TABLE IF NOT EXISTS ml_operations (
     id TEXT PRIMARY KEY, workspace TEXT NOT NULL, arm_id TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
     image TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS ml_packages (
+    operation TEXT PRIMARY KEY, workspace TEXT NOT NULL, request TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS ml_versions (
     workspace TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY (workspace, kind, name));

@@ -9,13 +9,16 @@ from typing import Any
 
 from localazure.builds.log import BuildError
 from localazure.ml.artifacts import Artifacts
-from localazure.ml.build.request import BuildRequest, ModelFiles
+from localazure.ml.build import conda
+from localazure.ml.build.request import BaseImage, BuildRequest, ModelFiles
 from localazure.ml.errors import ServiceError
 from localazure.ml.models import Models
 from localazure.storage.blobstore import BlobStore
 from localazure.store import Store
 
 _ARTIFACT = "aml://artifact/"
+_MICROSOFT = "mcr.microsoft.com/azureml/"
+"""The SDK puts one of these into every environment, asked or not. The configured base image takes its place."""
 
 
 class Uploads:
@@ -39,9 +42,35 @@ class Uploads:
             archives=archives,
             files=files,
             # properties.pipRequirements is always azureml-model-management-sdk, which the serving stack replaced.
-            conda_file=self._file(workspace, settings["condaEnvFile"]) if settings.get("condaEnvFile") else None,
+            environment=conda.parse(self._file(workspace, settings["condaEnvFile"]).read_bytes())
+            if settings.get("condaEnvFile")
+            else conda.Environment(),
             docker_steps=self._file(workspace, image["dockerFileUri"]) if image.get("dockerFileUri") else None,
             models=tuple(self._model(workspace, identity) for identity in image["modelIds"]),
+        )
+
+    def package(self, workspace: str, operation: str, location: str) -> BuildRequest:
+        """The same for `Model.package`."""
+        row = self._store.one(
+            "SELECT request FROM ml_packages WHERE workspace = ? AND operation = ?", workspace, operation
+        )
+        if not row:
+            raise BuildError("the workspace was deleted")
+        image = json.loads(row["request"])
+        environment = image["environment"]
+        python = environment["python"]
+        driver, archives, files = self._assets(workspace, image)
+        return BuildRequest(
+            operation=operation,
+            location=location,
+            driver=driver,
+            archives=archives,
+            files=files,
+            environment=None if python["userManagedDependencies"] else conda.read(python["condaDependencies"]),
+            docker_steps=None,
+            models=tuple(self._model(workspace, identity) for identity in image["modelIds"] or []),
+            base=_base(environment["docker"]),
+            variables=environment["environmentVariables"] or {},
         )
 
     def _assets(self, workspace: str, image: dict[str, Any]) -> tuple[Path, dict[str, Path], dict[str, Path]]:
@@ -83,3 +112,15 @@ class Uploads:
         if not files:
             raise BuildError(f"the model {identity} has no files")
         return ModelFiles(model["name"], model["version"], model["unpack"], files)
+
+
+def _base(docker: dict[str, Any]) -> BaseImage:
+    """An environment's base image, its registry's address in front (azureml-core: `DockerSection`)."""
+    name, registry = docker["baseImage"], docker.get("baseImageRegistry") or {}
+    address = registry.get("address")
+    if name is None or (not address and name.startswith(_MICROSOFT)):
+        return BaseImage()
+    login = (
+        (registry["username"], registry["password"]) if registry.get("username") and registry.get("password") else None
+    )
+    return BaseImage(f"{address}/{name}" if address and not name.startswith(f"{address}/") else name, login)

@@ -55,6 +55,7 @@ class FakeRegistries:
         return f"127.0.0.1:{20700 + len(self.made)}"
 
     async def delete(self, name: str) -> None:
+        await asyncio.sleep(self.slow)
         self._fail("delete")
         self.made.pop(name, None)
 

@@ -46,7 +46,7 @@ def request_of(
         driver=tmp_path / "driver",
         archives={path.name: path for path in archives},
         files={},
-        conda_file=None,
+        environment=None,
         docker_steps=None,
         models=models,
     )

@@ -39,6 +39,11 @@ def parse(content: bytes) -> Environment:
         document = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise BuildError(f"the conda file is not valid YAML: {' '.join(str(error).split())}") from error
+    return read(document)
+
+
+def read(document: Any) -> Environment:
+    """The same for a document that was read already. Raises BuildError."""
     if not isinstance(document, dict):
         raise BuildError("the conda file is not a conda environment: it must be a mapping with the key 'dependencies'")
     dependencies = document.get("dependencies")

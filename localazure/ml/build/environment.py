@@ -36,9 +36,8 @@ _locks: dict[str, threading.Lock] = {}
 _locks_guard = threading.Lock()
 
 
-def ensure(engine: Engine, environment: Environment, log: BuildLog) -> str:
+def ensure(engine: Engine, base: Image, environment: Environment, log: BuildLog) -> str:
     """The name of the environment's image, made if the engine does not hold it. Raises BuildError, BuildStopped."""
-    base = engine.base(log)
     recipe = dump([RECIPE, base.id, environment.python, environment.conda, environment.pip])
     tag = hashlib.sha256(recipe.encode()).hexdigest()[:16]
     name = f"{REPOSITORY}:{tag}"

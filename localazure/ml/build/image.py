@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import docker.errors
 
 from localazure.builds.engine import LABEL, Engine
 from localazure.builds.log import BuildError, BuildLog
-from localazure.ml.build import conda, environment, staging
+from localazure.ml.build import environment, staging
 from localazure.ml.build.request import APP_ROOT, BuildRequest
 
 MAX_STEPS = 2**20
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FORBIDDEN_STEPS = ("FROM", "ENTRYPOINT", "CMD")
 
 
@@ -22,9 +24,9 @@ def build(engine: Engine, request: BuildRequest, work: Path, log: BuildLog) -> s
     try:
         shutil.rmtree(work, ignore_errors=True)
         staging.stage(request, work / "app", log)
-        wanted = conda.parse(request.conda_file.read_bytes()) if request.conda_file else conda.Environment()
         steps = _steps(request)
-        base = environment.ensure(engine, wanted, log)
+        image = engine.base(log, request.base.name, request.base.login)
+        base = environment.ensure(engine, image, request.environment, log) if request.environment else str(image.id)
         dockerfile = _dockerfile(engine, base, request, steps)
         (work / "Dockerfile").write_text(dockerfile)
         log.line(f"Building {request.location}")
@@ -72,6 +74,7 @@ def _dockerfile(engine: Engine, base: str, request: BuildRequest, steps: str) ->
         f"COPY app/ {APP_ROOT}/",
         f"WORKDIR {APP_ROOT}",
         *([steps] if steps else []),
+        *(_variable(name, value) for name, value in request.variables.items()),
         f"ENV AML_APP_ROOT={APP_ROOT} AZUREML_MODEL_DIR={request.model_dir}",
         "EXPOSE 5001",
         f"USER {user}",
@@ -79,6 +82,16 @@ def _dockerfile(engine: Engine, base: str, request: BuildRequest, steps: str) ->
         f'CMD ["azmlinfsrv", "--entry_script", "{staging.DRIVER}", "--port", "5001"]',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _variable(name: str, value: str) -> str:
+    """An ENV instruction that gives the value as it is (Docker, "Dockerfile reference", environment replacement)."""
+    if not _VARIABLE.fullmatch(name) or any(character in value for character in "\r\n\0"):
+        raise BuildError(
+            f"the environment variable {name!r} cannot be set in an image: a name, and a value of one line"
+        )
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'ENV {name}="{escaped}"'
 
 
 def _steps(request: BuildRequest) -> str:

@@ -45,7 +45,7 @@ class BuildQueue:
     ) -> None:
         self._store, self._blobs, self._uploads, self._gate = store, blobs, uploads, gate
         self._registries = registries
-        self._work = instance.folder / "builds"
+        self._work = instance.folder / "builds" / "ml"
         self._owner = instance.subscription_id
         self._engine = Engine(self._owner)
         self._slots = asyncio.Semaphore(_PARALLEL)
@@ -102,9 +102,8 @@ class BuildQueue:
         """Build and push, with the end in the log; the image's location."""
         if row["attempts"]:
             log.line("The service was stopped during the build; building again.")
-        name, version = row["image"].rsplit(":", 1)
         try:
-            location = await self._build(row["id"], row["arm_id"], name, int(version), log)
+            location = await self._build(row, log)
         except (BuildStopped, asyncio.CancelledError):
             log.line("The service is being stopped.")
             raise
@@ -117,12 +116,18 @@ class BuildQueue:
         log.line(f"Image {location} built and pushed")
         return location
 
-    async def _build(self, operation: str, arm_id: str, name: str, version: int, log: BuildLog) -> str:
+    async def _build(self, row: sqlite3.Row, log: BuildLog) -> str:
+        operation, arm_id, packaged = row["id"], row["arm_id"], _is_package(row)
+        name, version = row["image"].rsplit(":", 1)
         workspace = self._gate.find(arm_id, {})
         if not workspace:
             raise BuildError(f"the workspace {arm_id} does not exist any more")
         login_server, registry = self._registry(workspace)
-        request = self._uploads.request(workspace.key, name, version, operation, f"{login_server}/{name}:{version}")
+        location = f"{login_server}/{name}:{version}"
+        if packaged:
+            request = self._uploads.package(workspace.key, operation, location)
+        else:
+            request = self._uploads.request(workspace.key, name, int(version), operation, location)
         work = self._work / uuid.uuid4().hex  # an abandoned thread of an earlier attempt may still hold its own
         try:
             dockerfile = await self._in_thread(image_build.build, request, work, log)
@@ -181,7 +186,8 @@ class BuildQueue:
     def _finish(self, operation: str, failure: str | None, location: str | None = None) -> None:
         """Operation and image end together."""
         row = self._store.one("SELECT * FROM ml_operations WHERE id = ?", operation)
-        assert row
+        if not row:
+            return  # the workspace was deleted for good
         state = "Failed" if failure else "Succeeded"
         body = {**json.loads(row["body"]), "state": state, "endTime": timestamp()}
         if failure:
@@ -191,17 +197,28 @@ class BuildQueue:
                 "message": f"Image build failed: {failure}",
                 "details": [{"code": "ImageBuildFailed", "message": failure}],
             }
+        packaged = _is_package(row)
+        if packaged and location:
+            body["resourceLocation"] = location
         name, version = row["image"].rsplit(":", 1)
         self._blobs.seal(row["workspace"], log_name(operation))
         with self._store.transaction():
             self._store.execute(
                 "UPDATE ml_operations SET state = ?, body = ? WHERE id = ?", state, dump(body), operation
             )
+            if packaged:  # the request may hold a password
+                self._store.execute("DELETE FROM ml_packages WHERE operation = ?", operation)
+                return
             self._store.execute(
                 "UPDATE ml_images SET modified = ?, body = json_set(body, '$.creationState', ?, '$.imageLocation', ?) "
                 "WHERE workspace = ? AND name = ? AND version = ?",
                 time.time(), state, location, row["workspace"], name, int(version),
             )  # fmt: skip
+
+
+def _is_package(row: sqlite3.Row) -> bool:
+    """Of Model.package; else the operation is an image's."""
+    return str(json.loads(row["body"])["operationType"]).startswith("Package")
 
 
 def log_name(operation: str) -> str:
@@ -214,4 +231,4 @@ def dockerfile_name(operation: str) -> str:
 
 def clean(folder: Path) -> None:
     """Working folders that a kill left behind."""
-    shutil.rmtree(folder / "builds", ignore_errors=True)
+    shutil.rmtree(folder / "builds" / "ml", ignore_errors=True)

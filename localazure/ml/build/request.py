@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from localazure.ml.build.conda import Environment
 
 APP_ROOT = "/var/azureml-app"
 
@@ -24,6 +27,14 @@ class ModelFiles:
 
 
 @dataclass(frozen=True)
+class BaseImage:
+    """`name` None is the configured one; `login` (user, password) opens its registry."""
+
+    name: str | None = None
+    login: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
 class BuildRequest:
     operation: str
     """Id of the operation: names the working folder."""
@@ -34,9 +45,13 @@ class BuildRequest:
     """Asset id -> tarball that is unpacked into the application root."""
     files: dict[str, Path]
     """Name in the application root -> file that is put there as it is."""
-    conda_file: Path | None
+    environment: Environment | None
+    """What is installed on the base image; None: the base image has it all."""
     docker_steps: Path | None
     models: tuple[ModelFiles, ...]
+    base: BaseImage = BaseImage()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables that the user gives the image."""
 
     @property
     def model_dir(self) -> str:

@@ -12,7 +12,7 @@ from localazure.builds import settings
 from localazure.builds.log import BuildError, BuildLog
 from localazure.registry.distribution import Distribution
 from localazure.registry.tasks import context, history
-from localazure.registry.tasks.engine import Agent, Login
+from localazure.registry.tasks.engine import LABEL, Agent, Login
 from localazure.registry.tasks.interrupt import Interrupt
 from localazure.registry.tasks.names import ImageName
 from localazure.registry.tasks.request import BuildRequest
@@ -32,6 +32,16 @@ class Attempt:
     source: Path | None
     work: Path
     """A folder to be made and used; the caller removes it."""
+    owner: str
+    """Of the service: tells its layers on the engine from those of others."""
+
+    @property
+    def mark(self) -> str:
+        return f"{self.owner}-{self.work.name}"
+
+    @property
+    def label(self) -> str:
+        return f"{LABEL}={self.mark}"
 
 
 async def build(
@@ -47,7 +57,7 @@ async def build(
             f"failed to download the source {attempt.request.sourceLocation}: the blob does not exist; upload the tar.gz to the "
             "uploadUrl of listBuildSourceUploadUrl first, and schedule the run within a day"
         )
-    agent = Agent(log, interrupt)
+    agent = Agent(log, interrupt, attempt.mark)
     try:
         image, pip = await in_thread(_build, attempt, agent, log, interrupt)
         if not attempt.request.isPushEnabled or not attempt.images:
@@ -66,7 +76,7 @@ def _build(attempt: Attempt, agent: Agent, log: BuildLog, interrupt: Interrupt) 
     attempt.work.mkdir(parents=True)
     assert attempt.source
     tar = attempt.work / "context.tar"
-    declared = context.prepare(attempt.source, request.dockerFilePath, tar, pip)
+    declared = context.prepare(attempt.source, request.dockerFilePath, tar, attempt.label, pip)
     interrupt.check()
     log.line(f"Building {', '.join(map(str, attempt.images)) or 'an image without a name'}")
     if declared:
@@ -94,13 +104,10 @@ async def _push(
     outputs: list[Json] = []
     for repository, tags in repositories.items():
         location = f"{attempt.login_server}/{repository}"
-        digest = ""
-        # With settings in its history an image gets its tags when they are out of it; the draft is gone by then.
-        for tag in [f"draft-{attempt.work.name}"] if pip else tags:
-            digest = await in_thread(agent.push, image, location, tag, attempt.login)
-        if pip:
-            async with registry() as content:
-                digest = await history.publish(content, repository, digest, tags, pip)
+        # An image gets its tags when what we put into it is out again; the draft is gone by then.
+        draft = await in_thread(agent.push, image, location, f"draft-{attempt.work.name}", attempt.login)
+        async with registry() as content:
+            digest = await history.publish(content, repository, draft, tags, attempt.label, pip)
         outputs += [
             {"registry": attempt.login_server, "repository": repository, "tag": tag, "digest": digest} for tag in tags
         ]

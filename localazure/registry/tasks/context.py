@@ -20,10 +20,10 @@ MAX_DOCKERFILE = 2**20
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)(\s|$)")
 
 
-def prepare(source: Path, dockerfile: str, target: Path, settings: Iterable[str]) -> list[str]:
-    """Write the context to `target`, a plain tar, with the Dockerfile as the names in `settings` need it.
+def prepare(source: Path, dockerfile: str, target: Path, label: str, settings: Iterable[str]) -> list[str]:
+    """Write the context to `target`, a plain tar, with the Dockerfile that `declare` makes of the one in it.
 
-    Returns those names that were declared (none when nothing runs in the build). Raises BuildError.
+    Returns the settings that were declared. Raises BuildError.
     """
     wanted = _normal(dockerfile)
     text: bytes | None = None
@@ -45,28 +45,24 @@ def prepare(source: Path, dockerfile: str, target: Path, settings: Iterable[str]
                 rewritten.addfile(kept, tar.extractfile(member) if member.isreg() else None)
             if text is None:
                 raise BuildError(f"failed to read dockerfile: open {dockerfile}: no such file or directory")
-            lines, declared = declare(text.decode("utf-8", "surrogateescape"), settings)
+            lines, declared = declare(text.decode("utf-8", "surrogateescape"), label, settings)
             _add(rewritten, wanted, lines.encode("utf-8", "surrogateescape"))
     except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
         raise BuildError(f"failed to unpack the source: {error}; it must be a tar.gz") from error
     return declared
 
 
-def declare(dockerfile: str, settings: Iterable[str]) -> tuple[str, list[str]]:
-    """The Dockerfile with an ARG of each setting in each stage, and the settings: without ARG the engine gives a build no argument.
-
-    A Dockerfile that runs nothing is left alone.
-    """
+def declare(dockerfile: str, label: str, settings: Iterable[str]) -> tuple[str, list[str]]:
+    """The Dockerfile with the label and an ARG of each setting in each stage, and these settings (without ARG the engine gives a
+    build no argument): none when nothing runs in the build."""
     instructions = list(_instructions(dockerfile))
-    names = list(settings)
-    if not names or not any(word == "RUN" for word, _ in instructions):
-        return dockerfile, []
+    names = list(settings) if any(word == "RUN" for word, _ in instructions) else []
     lines = dockerfile.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
     for word, last in reversed(instructions):
         if word == "FROM":
-            lines[last + 1 : last + 1] = [f"ARG {name}\n" for name in names]
+            lines[last + 1 : last + 1] = [f"LABEL {label}\n", *(f"ARG {name}\n" for name in names)]
     return "".join(lines), names
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,17 @@ from localazure.builds.log import BuildError, BuildLog
 from localazure.registry.tasks.interrupt import Interrupt
 from localazure.registry.tasks.request import BuildRequest
 
-_LAYER = re.compile(r" ---> ([0-9a-f]{12,64})\s*\Z")
+LABEL = "aml-edge.acr-run"
+"""On every layer of a build, taken off what is pushed: layers that an interrupted build leaves are found by it."""
+_PATIENCE_SECONDS = 5.0
 Login = tuple[str, str]
 
 
 class Agent:
     """One for each attempt, with a connection of its own and no login but those it is given."""
 
-    def __init__(self, log: BuildLog, interrupt: Interrupt) -> None:
-        self._log, self._interrupt = log, interrupt
-        self._layers: list[str] = []
+    def __init__(self, log: BuildLog, interrupt: Interrupt, mark: str) -> None:
+        self._log, self._interrupt, self._mark = log, interrupt, mark
         try:
             self._client = docker_engine.connect()
         except docker.errors.DockerException as error:
@@ -81,19 +82,15 @@ class Agent:
         return digest
 
     def discard(self) -> None:
-        """Remove what this build made from the engine: the registry has it, or nobody. Never what bears a name, another's layers."""
-        for layer in reversed(dict.fromkeys(self._layers)):
-            with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
-                held = self._client.api.inspect_image(layer)
-                if not held.get("RepoTags") and not held.get("RepoDigests"):
-                    self._client.api.remove_image(layer)
+        """Remove what this build made from the engine: the registry has it, or nobody."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        with contextlib.suppress(docker.errors.DockerException, requests.RequestException):  # the engine is gone
+            while prune(self._client, self._mark) and time.monotonic() < deadline:
+                time.sleep(0.2)  # the engine is still ending the step that was interrupted
         self._client.close()
 
     def _note(self, event: dict[str, Any]) -> None:
         text = event.get("stream", "")
-        found = _LAYER.match(text.rstrip("\n"))
-        if found:
-            self._layers.append(found[1])
         self._log.feed(text)
         if event.get("status") and "progressDetail" not in event:
             self._log.line(f"{event['id']}: {event['status']}" if event.get("id") else event["status"])
@@ -124,6 +121,28 @@ class Agent:
             self._log.flush()
             answer.close()
         self._interrupt.check()
+
+
+def prune(client: docker.DockerClient, mark: str) -> int:
+    """Remove images without a name whose label begins with `mark`; how many are still there."""
+    while True:
+        found = client.images.list(all=True, filters={"dangling": True, "label": LABEL})
+        mine = [image for image in found if str(image.labels.get(LABEL)).startswith(mark)]
+        removed = 0
+        for image in mine:
+            with contextlib.suppress(docker.errors.APIError):  # in use, or the parent of one that comes later
+                client.api.remove_image(str(image.id))
+                removed += 1
+        if not removed:
+            return len(mine)
+
+
+def leave_nothing(owner: str) -> None:
+    """What a killed service left of its builds. Without an engine there is nothing to do."""
+    with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
+        client = docker_engine.connect()
+        prune(client, f"{owner}-")
+        client.close()
 
 
 def _words(answer: requests.Response) -> str:

@@ -1,4 +1,4 @@
-"""Takes the settings of this machine out of an image's history, in the registry: nothing but its configuration changes."""
+"""Takes what the service put into an image out of it again, in the registry: nothing but the configuration changes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _ARGUMENTS = re.compile(r"\|(\d+) ")
 
 
 async def publish(
-    registry: Distribution, repository: str, draft: str, tags: Iterable[str], settings: Mapping[str, str]
+    registry: Distribution, repository: str, draft: str, tags: Iterable[str], label: str, settings: Mapping[str, str]
 ) -> str:
-    """Give the image whose manifest has the digest `draft` its tags, without the settings; remove the draft. The digest."""
+    """Give the image whose manifest has the digest `draft` its tags, without label and settings; remove the draft. The digest."""
     manifest = await registry.find(repository, draft)
     assert manifest, f"{repository}@{draft} was pushed a moment ago"
     body = manifest.body
     old = body["config"]["digest"]
     configuration = await registry.read_blob(repository, old)
-    cleaned = json.dumps(clean(json.loads(configuration), settings), separators=(",", ":")).encode()
+    cleaned = json.dumps(clean(json.loads(configuration), label, settings), separators=(",", ":")).encode()
     body["config"] |= {"digest": await registry.put_blob(repository, cleaned), "size": len(cleaned)}
     content = json.dumps(body, indent=3).encode()
     published = Manifest(manifest.media_type, content)
@@ -33,20 +33,22 @@ async def publish(
     return published.digest
 
 
-def clean(configuration: dict[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:
-    """An image configuration without the build arguments `settings` (OCI image specification, "history").
+def clean(configuration: dict[str, Any], label: str, settings: Mapping[str, str]) -> dict[str, Any]:
+    """An image configuration without the label `key=value` and the build arguments `settings` (OCI image specification).
 
-    The classic builder writes `|<count> NAME=value ... <command>` for what ran with arguments.
+    The classic builder writes `|<count> NAME=value ... <command>` into the history for what ran with arguments.
     """
-    declared = {f"/bin/sh -c #(nop)  ARG {name}" for name in settings}
+    ours = {f"/bin/sh -c #(nop)  ARG {name}" for name in settings} | {f"/bin/sh -c #(nop)  LABEL {label}"}
     kept = [
         {**entry, "created_by": _without(entry["created_by"], settings)} if entry.get("created_by") else entry
         for entry in configuration.get("history", [])
-        if entry.get("created_by") not in declared
+        if entry.get("created_by") not in ours
     ]
     # These describe the last container of the build, arguments and all; nobody reads them.
-    rest = {key: value for key, value in configuration.items() if key not in ("container", "container_config")}
-    return {**rest, "history": kept}
+    cleaned = {key: value for key, value in configuration.items() if key not in ("container", "container_config")}
+    labels = dict(configuration["config"].get("Labels") or {})
+    labels.pop(label.partition("=")[0], None)
+    return {**cleaned, "config": {**configuration["config"], "Labels": labels or None}, "history": kept}
 
 
 def _without(words: str, settings: Mapping[str, str]) -> str:

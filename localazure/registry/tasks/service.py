@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import hashlib
 import logging
 import shutil
 import uuid
@@ -23,6 +24,7 @@ from localazure.instance import Instance
 from localazure.registry.service import RegistryService
 from localazure.registry.tasks import importing, names
 from localazure.registry.tasks.build import Attempt, build
+from localazure.registry.tasks.engine import leave_nothing
 from localazure.registry.tasks.errors import TaskError, invalid
 from localazure.registry.tasks.importing import ImportRequest
 from localazure.registry.tasks.interrupt import BuildEnded, Interrupt, Reason
@@ -60,12 +62,15 @@ class TaskService:
     def __init__(self, instance: Instance, store: Store, blobs: BlobService, registries: RegistryService) -> None:
         self._blobs, self._registries, self._runs = blobs, registries, Runs(store)
         self._work = instance.folder / "builds" / "acr"
+        self._owner = hashlib.sha256(instance.subscription_id.encode()).hexdigest()[:12]
         self._slots = asyncio.Semaphore(_PARALLEL)
         self._tasks: dict[tuple[str, int], tuple[asyncio.Task[None], Interrupt]] = {}
 
     async def start(self) -> None:
         """Take up what the database says is not done."""
         shutil.rmtree(self._work, ignore_errors=True)
+        if self._runs.unfinished():
+            await _in_thread(leave_nothing, self._owner)
         for run in self._runs.unfinished():
             if run.attempts >= MAX_ATTEMPTS:
                 problem = f"the run was interrupted {run.attempts} times by a stop of the service and is given up"
@@ -237,7 +242,14 @@ class TaskService:
                 for template in request.imageNames
             ]
             attempt = Attempt(
-                run.id, request, host, login, list(dict.fromkeys(images)), source.path if source else None, work
+                run.id,
+                request,
+                host,
+                login,
+                list(dict.fromkeys(images)),
+                source.path if source else None,
+                work,
+                self._owner,
             )
             try:
                 self._runs.update(run, "Running")
