@@ -120,7 +120,7 @@ class Connection:
 def cut(scope: Scope) -> None:
     """Reset the TCP connection of a request: what was not sent yet never arrives."""
     transport: Any = scope.get(_TRANSPORT)
-    if transport is None:
+    if transport is None or scope.get(_CUT):
         return
     scope[_CUT] = True
     raw = transport.get_extra_info("socket")
