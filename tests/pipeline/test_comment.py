@@ -165,3 +165,12 @@ def test_no_preview_at_all_is_a_comment_too(text: str, tmp_path: Path) -> None:
     assert "**failed**" in done.stdout
     assert "could not read the state" in done.stdout
     assert "hunter2" not in done.stdout
+
+
+def test_a_preview_that_its_policies_failed_is_a_failed_one(tmp_path: Path) -> None:
+    """Its JSON has no word of it, its exit code does."""
+    said = tmp_path / "preview.txt"
+    said.write_text("error: policy pack failed to start\n")
+    done = _command(recorded("hub-sku"), "--diagnostics", str(said), "--exit-code", "1")
+    assert "### Preview of `dev`: **failed**; until then 1 to be updated" in done.stdout
+    assert "error: policy pack failed to start" in done.stdout

@@ -55,7 +55,10 @@ def steps(draw: st.DrawFn) -> dict[str, Any]:
         "inputs": draw(st.dictionaries(names, values, max_size=4)) | draw(secret_entries),
         "custom": draw(st.booleans()),
     }
-    other: dict[str, Any] = {"inputs": draw(st.dictionaries(names, values, max_size=4)) | draw(secret_entries), "custom": True}
+    other: dict[str, Any] = {
+        "inputs": draw(st.dictionaries(names, values, max_size=4)) | draw(secret_entries),
+        "custom": True,
+    }
     for one in (state, other):
         one["additionalSecretOutputs"] = ["declared"]
     paths = [
