@@ -101,7 +101,7 @@ def test_the_official_client_builds_and_follows_the_log(
         }
         run = client.registries.begin_schedule_run("rg", "Builder1", request).result(20)
         assert (run.name, run.run_id, run.status, run.provisioning_state) == ("cf1", "cf1", "Queued", "Succeeded")
-        ended = cloud.ended(cloud.acr("Builder1"), "cf1")
+        ended = cloud.ended(cloud.acr("Builder1"), "cf1", 180)  # a whole base image is packed and pushed
         assert ended["status"] == "Succeeded", cloud.log(cloud.acr("Builder1"), "cf1")
         run = client.runs.get("rg", "Builder1", "cf1")
         assert (run.run_type, run.platform.os, run.agent_configuration.cpu) == ("QuickBuild", "linux", 2)
@@ -145,9 +145,9 @@ def test_the_official_client_builds_and_follows_the_log(
         engine.images.remove(reference)
 
 
-def test_images_without_a_step_that_runs(cloud: TasksCloud, base: str) -> None:
+def test_images_without_a_step_that_runs(cloud: TasksCloud) -> None:
     acr = cloud.acr("Plain01")
-    location = cloud.upload(acr, {"Dockerfile": f"FROM {base}\nCOPY a /a", "a": "b"})
+    location = cloud.upload(acr, {"Dockerfile": "FROM scratch\nCOPY a /a", "a": "b"})
     run = cloud.schedule(acr, location).json()["name"]
     ended = cloud.ended(acr, run)
     assert ended["status"] == "Succeeded", cloud.log(acr, run)
@@ -160,7 +160,7 @@ def test_images_without_a_step_that_runs(cloud: TasksCloud, base: str) -> None:
     }
     usage = cloud.get(f"{acr}/listUsages").json()["value"]
     assert {one["name"]: one["unit"] for one in usage} == {"Size": "Bytes", "Webhooks": "Count"}
-    assert 10 * 2**30 == usage[0]["limit"] > usage[0]["currentValue"] > 2**20
+    assert 10 * 2**30 == usage[0]["limit"] > usage[0]["currentValue"] > 100
 
     # Built, not pushed; and from an image that is in this registry only: the run's own login opens it.
     chained = cloud.upload(acr, {"Dockerfile": f"FROM {cloud.host('Plain01')}/app:one\nCOPY c /c", "c": "d"})
