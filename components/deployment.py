@@ -13,11 +13,13 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from components.dynamic import DynamicResource, Provider, gone, is_unknown
 from components.edge import manifest, validate
 from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
-from components.services import progress, rollout
+from components.services import progress, rollback, rollout
 from components.services.errors import NotFoundError, RolloutError
 from components.services.hub import Hub
 from components.settings import Settings
 
+HISTORY = 3
+"""How many deployments the outputs remember."""
 _SOME_IMAGE = f"registry.invalid/image@sha256:{'0' * 64}"
 _BASE_SECONDS = 60  # how long `destroy` gives a connected device to stop its modules
 
@@ -30,15 +32,16 @@ class EdgeDeploymentInputs(TypedDict):
     registries: list[Any]
     """`{address, username, password}` of every registry that the device pulls from."""
     verify: dict[str, Any]
-    """{enabled, timeoutSeconds}"""
+    """{enabled, timeoutSeconds, stableSeconds}"""
     onFailure: NotRequired[str]
+    """rollback: the last good manifest again, the base manifest where there was none; keep: leave it as it is."""
 
 
 def deployment_inputs(
     settings: Settings, hub_id: Input[str], device_id: Input[str], image: Input[str], logins: list[Any]
 ) -> EdgeDeploymentInputs:
     """From a stack's settings, for one of its devices."""
-    deployment, verify = settings.deployment.for_manifest(), settings.deployment.verify
+    deployment = settings.deployment.for_manifest()
     if (settings.image.builder, settings.image.mode) == ("azureml", "package"):
         own = {"Entrypoint": ["python", f"{APP_ROOT}/{PACKAGE_SOURCE}/edge_runtime"]}
         deployment["createOptions"] = {**own, **deployment.get("createOptions", {})}
@@ -47,7 +50,7 @@ def deployment_inputs(
         "deviceId": device_id,
         "deployment": {**deployment, "image": image},
         "registries": logins,
-        "verify": {"enabled": verify.enabled, "timeoutSeconds": verify.timeout_seconds},
+        "verify": settings.deployment.verify.model_dump(by_alias=True),
         "onFailure": settings.deployment.on_failure,
     }
 
@@ -74,7 +77,7 @@ class EdgeDeploymentProvider(Provider):
         return [("deployment", str(violation)) for violation in validate.validate(rendered)]
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        return CreateResult(f"{props['hubId']}/devices/{props['deviceId']}/deployment", _roll_out(props))
+        return CreateResult(f"{props['hubId']}/devices/{props['deviceId']}/deployment", _roll_out(props, None))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
@@ -88,7 +91,7 @@ class EdgeDeploymentProvider(Provider):
         return "contentHash" in olds and olds["contentHash"] != _content_hash(_render(news)["modulesContent"])
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_roll_out(_news))
+        return UpdateResult(_roll_out(_news, _olds))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """The base manifest in the hub is what counts; that the device has taken it up is only waited for."""
@@ -107,23 +110,41 @@ class EdgeDeploymentProvider(Provider):
             say(f"left with the base manifest, which the device has not confirmed ({error.answer})")
 
 
-def _roll_out(props: Mapping[str, Any]) -> dict[str, Any]:
-    device_id = props["deviceId"]
+def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Apply and verify. `good` are the outputs of the last deployment that succeeded: what a rollback goes back to."""
+    device_id, say = props["deviceId"], _say(props["deviceId"])
     content = _render(props)
     hub = Hub(props["hubId"])
     version = hub.apply(device_id, content)
-    _say(device_id)(f"applied version {version} of the deployment")
+    say(f"applied version {version} of the deployment")
     health = "not verified"
     if props["verify"].get("enabled", True):
-        rollout.verify(hub, device_id, version, float(props["verify"]["timeoutSeconds"]), _say(device_id))
+        timeout, stable = float(props["verify"]["timeoutSeconds"]), float(props["verify"].get("stableSeconds", 0))
+        try:
+            rollout.verify(hub, device_id, version, timeout, say, stable)
+        except RolloutError as failure:
+            if failure.replaced or props.get("onFailure", "rollback") != "rollback":
+                raise
+            before, named = _before(good, props["registries"])
+            module = props["deployment"]["module"]
+            raise rollback.roll_back(hub, device_id, failure, module, before, named, timeout, say) from None
         health = "healthy"
+    ran = [entry for entry in (good or {}).get("history") or [] if entry["image"] != props["deployment"]["image"]]
     return {
         **props,
         "version": version,
         "health": health,
+        "history": [{"image": props["deployment"]["image"], "version": version}, *ran][:HISTORY],
         "applied": sorted(content["modulesContent"]),
         "contentHash": _content_hash(content["modulesContent"]),
     }
+
+
+def _before(good: Mapping[str, Any] | None, registries: list[Any]) -> tuple[dict[str, Any], str]:
+    """The manifest to go back to, with today's credentials, and what to call it."""
+    if good is None:
+        return manifest.base_manifest(), "the base manifest, without modules"
+    return _render({**good, "registries": registries}), f"the deployment of {good['deployment']['image']}"
 
 
 def _render(props: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,7 +176,7 @@ def _say(device_id: str) -> Any:
 class EdgeDeployment(DynamicResource, module="edge", name="EdgeDeployment"):
     """The deployment of one device. Not to be mixed with automatic deployments on the same device."""
 
-    computed = ("version", "health", "applied", "contentHash")
+    computed = ("version", "health", "history", "applied", "contentHash")
     secret = ("registries",)
 
     def __init__(self, name: str, inputs: EdgeDeploymentInputs, opts: ResourceOptions | None = None) -> None:
@@ -163,5 +184,5 @@ class EdgeDeployment(DynamicResource, module="edge", name="EdgeDeployment"):
 
     @property
     def summary(self) -> Output[dict[str, Any]]:
-        """{version, health} for the stack's outputs."""
-        return Output.all(version=self.output("version"), health=self.output("health"))
+        """{version, health, history} for the stack's outputs; history: the images that ran, the newest first."""
+        return Output.all(version=self.output("version"), health=self.output("health"), history=self.output("history"))

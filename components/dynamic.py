@@ -15,7 +15,8 @@ editing their code makes no diff; their import path is thereby part of the state
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pulumi import Output, ResourceOptions
@@ -34,6 +35,13 @@ class Provider(ResourceProvider):
 
     optional: ClassVar[Sequence[str]] = ()
     """Inputs that a program may leave out, which is the same as giving them empty."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Every method gets JSON as Python means it: the dynamic protocol only knows floats, `check`'s ints among them."""
+        super().__init_subclass__(**kwargs)
+        for name in ("create", "read", "update", "delete"):
+            if name in cls.__dict__:
+                setattr(cls, name, _with_plain_arguments(cls.__dict__[name]))
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         inputs = plain(news)
@@ -56,6 +64,14 @@ class Provider(ResourceProvider):
     def drifted(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
         """Whether what `read` saw differs from what we made, where no input shows it."""
         return False
+
+
+def _with_plain_arguments(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def called(self: Provider, *arguments: Any) -> Any:
+        return method(self, *map(plain, arguments))
+
+    return called
 
 
 def gone() -> ReadResult:

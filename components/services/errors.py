@@ -25,7 +25,9 @@ _GONE = "It was deleted outside of this program. Run `pulumi refresh`, which see
 
 
 class RolloutError(ServiceError):
-    """The hub has the deployment, and the device does not run it."""
+    """The hub has the deployment, and the device does not run it. `replaced`: because somebody else's took its place."""
+
+    replaced = False
 
 
 class ConflictError(ServiceError):

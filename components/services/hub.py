@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from azure.core.exceptions import DeserializationError
 from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
-from azure.iot.hub.models import ConfigurationContent, Device, Twin
+from azure.iot.hub.models import CloudToDeviceMethod, ConfigurationContent, Device, Twin
 from msrest.exceptions import ClientException, ClientRequestError, HttpOperationError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from urllib3.exceptions import ProtocolError
@@ -130,6 +130,20 @@ class Hub:
     def is_online(self, device_id: str) -> bool:
         """Whether the device's agent is connected right now."""
         return bool(self._module_twin(device_id, AGENT).connection_state == "Connected")
+
+    def invoke(self, device_id: str, module_id: str, method: str, payload: Any, seconds: int) -> Any:
+        """Call a direct method of a module and give its answer's payload. Raises ServiceError too when its status is not 2xx."""
+        call = CloudToDeviceMethod(
+            method_name=method,
+            payload=payload,
+            response_timeout_in_seconds=seconds,
+            connect_timeout_in_seconds=seconds,
+        )
+        doing, resource = f"call {method} of", f"{device_id}/{module_id}"
+        result = _call(doing, resource, lambda: self._registry.invoke_device_module_method(device_id, module_id, call))
+        if not 200 <= int(result.status) < 300:
+            raise ServiceError(doing, resource, f"it answered {int(result.status)}")
+        return result.payload
 
     def _module_twin(self, device_id: str, module_id: str) -> Twin:
         resource = f"{device_id}/{module_id}"

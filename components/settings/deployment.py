@@ -15,9 +15,17 @@ from components.settings.problems import Finding, refuse, refuse_all
 _RUNTIME_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
 
+def _verify(value: Any) -> Any:
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
 class VerifySettings(SettingsModel):
+    enabled: bool = True
+    """False for devices that are offline: `verify: false` says the same."""
     timeout_seconds: Whole = Field(default=300, ge=10, le=3600)
     """How long the device may take to report the deployment as running: pulling a large image over a slow line takes minutes."""
+    stable_seconds: Whole = Field(default=10, ge=0, le=600)
+    """How long it must stay so: a module that crashes while it loads its model runs for a moment."""
 
 
 class RuntimeModuleSettings(SettingsModel):
@@ -66,7 +74,7 @@ class DeploymentSettings(SettingsModel):
     runtime_version: str = manifest.RUNTIME_VERSION
     edge_agent: RuntimeModuleSettings = RuntimeModuleSettings()
     edge_hub: RuntimeModuleSettings = RuntimeModuleSettings()
-    verify: VerifySettings = VerifySettings()
+    verify: Annotated[VerifySettings, BeforeValidator(_verify)] = VerifySettings()
     on_failure: Literal["rollback", "keep"] = "rollback"
 
     def for_manifest(self) -> dict[str, Any]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
-from typing import Any
 
 import docker
 import pytest
 
 from tests.engine.secrets import canaries, leaks
-from tests.support import ROOT, Project, changes, run
+from tests.engine.story import READINGS, containers, score
+from tests.support import Project, changes, run
 
 pytestmark = [pytest.mark.engine, pytest.mark.docker]
 
@@ -22,48 +21,6 @@ def _brought_up(project: Project) -> None:
     done = project.up()
     assert "image anomaly: Step " in done.stdout, "the image build's log lines are shown"
     assert "deployment edge-1: healthy" in done.stdout
-
-
-def score(project: Project, readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Through the edge hub into the module and out at the hub."""
-    script = """
-import json, sys
-from components.services import azure
-from components.services.hub import POLICY
-from localazure.edge import names, send
-from pathlib import Path
-import os
-outputs, readings = json.load(sys.stdin)
-hub = outputs["hubId"]
-host = azure.get(hub)["properties"]["hostName"]
-key = azure.post(hub, f"IotHubKeys/{POLICY}/listkeys")["primaryKey"]
-gateway = Path(os.environ["LOCALAZURE_HOME"], "devices", host.rpartition(":")[2], "edge-1", "gateway.json")
-connection = f"HostName={host};SharedAccessKeyName={POLICY};SharedAccessKey={key}"
-print(json.dumps([answer.body for answer in send.send_readings(connection, "edge-1", gateway, readings)]))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=project.azure.env,
-        input=json.dumps([project.outputs(), readings]),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
-
-
-def containers(project: Project) -> list[Any]:
-    client = docker.from_env()
-    folder = str(project.azure.folder)
-    return [
-        container
-        for container in client.containers.list(all=True)
-        if container.labels.get("aml-edge.device-folder", "").startswith(folder)
-    ]
 
 
 def test_outputs(project: Project) -> None:
@@ -79,9 +36,8 @@ def test_outputs(project: Project) -> None:
 
 
 def test_readings_are_scored_on_the_device(project: Project) -> None:
-    readings = json.loads((ROOT / "scoring" / "readings.json").read_text())
-    answers = score(project, readings)
-    assert [{key: value for key, value in answer.items() if key != "anomaly"} for answer in answers] == readings
+    answers = score(project, READINGS)
+    assert [{key: value for key, value in answer.items() if key != "anomaly"} for answer in answers] == READINGS
     assert {answer["anomaly"] for answer in answers} == {True, False}
 
 
@@ -119,7 +75,7 @@ def test_an_edited_script_changes_the_image_and_the_deployment_only(project: Pro
     assert after["imageRef"] != before["imageRef"]
     assert after["modelId"] == before["modelId"]
     assert {one.id for one in containers(project)}.isdisjoint({one.id for one in running})
-    assert score(project, json.loads((ROOT / "scoring" / "readings.json").read_text()))
+    assert score(project, READINGS)
     assert changes(project.preview()) == {}
 
 
@@ -139,7 +95,7 @@ def test_scores_come_from_the_container_that_a_stop_and_start_leaves(project: Pr
     module = containers(project)[0]
     module.stop()
     module.start()
-    assert score(project, json.loads((ROOT / "scoring" / "readings.json").read_text()))
+    assert score(project, READINGS)
 
 
 def test_refresh_sees_nothing_where_nothing_changed(project: Project) -> None:

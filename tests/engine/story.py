@@ -1,0 +1,56 @@
+"""What the engine tests do with the device: send readings through it, look at its containers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import docker
+
+from tests.support import ROOT, Project
+
+READINGS: list[dict[str, Any]] = json.loads((ROOT / "scoring" / "readings.json").read_text())
+
+
+def score(project: Project, readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Through the edge hub into the module and out at the hub."""
+    script = """
+import json, sys
+from components.services import azure
+from components.services.hub import POLICY
+from localazure.edge import names, send
+from pathlib import Path
+import os
+outputs, readings = json.load(sys.stdin)
+hub = outputs["hubId"]
+host = azure.get(hub)["properties"]["hostName"]
+key = azure.post(hub, f"IotHubKeys/{POLICY}/listkeys")["primaryKey"]
+gateway = Path(os.environ["LOCALAZURE_HOME"], "devices", host.rpartition(":")[2], "edge-1", "gateway.json")
+connection = f"HostName={host};SharedAccessKeyName={POLICY};SharedAccessKey={key}"
+print(json.dumps([answer.body for answer in send.send_readings(connection, "edge-1", gateway, readings)]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=project.azure.env,
+        input=json.dumps([project.outputs(), readings]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    return answers
+
+
+def containers(project: Project) -> list[Any]:
+    client = docker.from_env()
+    folder = str(project.azure.folder)
+    return [
+        container
+        for container in client.containers.list(all=True)
+        if container.labels.get("aml-edge.device-folder", "").startswith(folder)
+    ]
