@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -44,9 +44,3 @@ def engine() -> Iterator[docker.DockerClient]:
     client = docker.from_env(timeout=60)
     yield client
     client.close()
-
-
-@pytest.fixture
-def builds(engine: docker.DockerClient) -> Callable[[], int]:
-    """How many images the engine has of each kind, layers included: a build adds some."""
-    return lambda: len(engine.images.list(all=True))

@@ -191,3 +191,125 @@ def test_the_recipe_of_trees_has_not_changed(tree: Path) -> None:
 
 EXPECTED_IMAGE = "dd00c1815f5c9c7e589afef73044b974"
 EXPECTED_TREE = "406afece758d65ae217f3b1a7c776d1676688946ba7b085f96cdbc1b4ad43d75"
+
+
+# The ignore file
+
+
+def ignore(tree: Path, *patterns: str) -> list[str]:
+    (tree / ".amlignore").write_text("\n".join(patterns) + "\n")
+    return fingerprint.tree_files(tree)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "left"),
+    [
+        ([], ["run.sh", "score.py", "sub/data.bin"]),
+        (["*.sh", "# a comment", ""], ["score.py", "sub/data.bin"]),
+        (["sub/"], ["run.sh", "score.py"]),
+        (["*", "!sub", "!sub/**"], ["sub/data.bin"]),
+        (["/data.bin"], ["run.sh", "score.py", "sub/data.bin"]),
+        (["data.bin"], ["run.sh", "score.py"]),
+    ],
+)
+def test_what_the_ignore_file_names_is_left_out_as_azureml_core_reads_it(
+    tree: Path, patterns: list[str], left: list[str]
+) -> None:
+    from azureml._project.ignore_file import AmlIgnoreFile
+
+    assert ignore(tree, *patterns) == left
+    theirs = AmlIgnoreFile(str(tree))
+    there = ["run.sh", "score.py", "sub/data.bin"]
+    assert [path for path in there if not theirs.is_file_excluded(path)] == left
+
+
+def test_an_ignored_file_does_not_count_and_neither_does_the_ignore_file(tree: Path) -> None:
+    (tree / "notes.txt").write_text("a")
+    counted = hash_tree(tree)
+    ignore(tree, "notes.txt")
+    ignored = hash_tree(tree)
+    (tree / "notes.txt").write_text("b")
+    ignore(tree, "# the same", "notes.txt")
+    assert hash_tree(tree) == ignored != counted
+    (tree / "notes.txt").unlink()
+    (tree / ".amlignore").unlink()
+    assert hash_tree(tree) == ignored, "as if it had never been there"
+
+
+def test_only_the_ignore_file_of_the_folder_itself_is_read(tree: Path) -> None:
+    before = hash_tree(tree)
+    (tree / ".gitignore").write_text("*")
+    with_gitignore = hash_tree(tree)
+    (tree / "sub" / ".amlignore").write_text("*")
+    assert len({before, with_gitignore, hash_tree(tree)}) == 3, "they are content like any other"
+
+
+def test_what_is_ignored_may_be_of_any_kind(tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    (tree / "away").symlink_to("/etc/hostname")
+    assert ignore(tree, "pipe", "away") == ["run.sh", "score.py", "sub/data.bin"]
+
+
+def test_a_link_to_what_is_ignored_is_refused(tree: Path) -> None:
+    (tree / "link.py").symlink_to("score.py")
+    with pytest.raises(FingerprintError, match=r"link\.py.*ignored"):
+        ignore(tree, "score.py")
+    (tree / "__pycache__").mkdir()
+    (tree / "__pycache__" / "x").touch()
+    (tree / ".amlignore").unlink()
+    (tree / "cache").symlink_to("__pycache__")
+    with pytest.raises(FingerprintError, match=r"cache.*ignored"):
+        hash_tree(tree)
+
+
+def test_an_ignore_file_that_cannot_be_read_is_refused(tree: Path) -> None:
+    (tree / ".amlignore").write_bytes(b"\xff\xfe*")
+    with pytest.raises(FingerprintError, match=r"cannot read .*\.amlignore"):
+        hash_tree(tree)
+
+
+# What is staged
+
+
+def test_the_content_is_what_was_hashed(tree: Path) -> None:
+    (tree / "score.py").write_bytes(b"a = 1\r\nb = 2\r\n")
+    for name, staged in (("score.py", b"a = 1\nb = 2\n"), ("sub/data.bin", b"\0\r\n\1")):
+        assert b"".join(fingerprint.content(tree / name)) == staged
+        assert hash_file(tree / name) == hashlib.sha256(staged).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", True),
+        ("Zürich\r\n".encode(), True),
+        ("Zürich\r\n".encode("latin-1"), False),
+        (b"x" * 9000 + b"\0\r\n", False),
+        (b"\x80\x02]q\x00.", False),
+        (b"\x80\x02K\r\n.", False),
+        ("ü".encode()[:1], False),
+    ],
+)
+def test_text_is_utf_8_to_its_end(tmp_path: Path, data: bytes, text: bool) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    assert fingerprint.is_text(path) is text
+    staged = b"".join(fingerprint.content(path))
+    assert staged == (data.replace(b"\r\n", b"\n") if text else data)
+
+
+def test_a_character_across_two_blocks_is_still_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes("aüb\r\n".encode())
+    monkeypatch.setattr(fingerprint, "_BLOCK", 2)
+    assert fingerprint.is_text(path)
+    assert b"".join(fingerprint.content(path)) == "aüb\n".encode()
+
+
+@pytest.mark.parametrize("owner", [(0, 0), (12345, 54321)])
+def test_the_owner_does_not_count(tree: Path, owner: tuple[int, int]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give files away")
+    before = hash_tree(tree)
+    os.chown(tree / "score.py", *owner)
+    assert hash_tree(tree) == before

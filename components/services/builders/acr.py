@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import time
+from dataclasses import replace
 from typing import IO, Any
 
 import requests
@@ -15,7 +16,7 @@ import requests
 from components.services import azure
 from components.services.aml import build_log
 from components.services.builders import BuildRequest, BuiltImage
-from components.services.builders.context import DOCKERFILE, build_context
+from components.services.builders.context import DOCKERFILE, MARK, build_context
 from components.services.builders.tagged import discard, find_or_make
 from components.services.errors import ServiceError
 from components.services.registry import Credentials
@@ -28,6 +29,8 @@ POLL_SECONDS = 2.0
 LOG_TAIL_LINES = 20
 UPLOAD_ATTEMPTS = 3
 UPLOAD_PAUSE_SECONDS = 1.0
+UNKNOWN_RUN_SECONDS = 60
+QUICK_BUILD = "QuickBuild"
 FINAL = ("Succeeded", "Failed", "Canceled", "Error", "Timeout")
 
 
@@ -41,26 +44,41 @@ def _build(request: BuildRequest, credentials: Credentials) -> None:
 
 
 def _running(request: BuildRequest) -> str | None:
-    """The id of a run that is building this very fingerprint."""
-    wanted = f"{request.name}:{request.fingerprint}"
-    listed = azure.get(f"{request.registry_id}/runs", api_version=API_VERSION)
-    for run in listed.get("value", []):
-        images = run["properties"].get("outputImages") or []
-        named = [f"{image.get('repository')}:{image.get('tag')}" for image in images]
-        if run["properties"]["status"] not in FINAL and wanted in named:
-            request.progress(f"taking over the build {run['name']}")
-            return str(run["properties"]["runId"])
-    return None
+    """The id of a run that is building this very fingerprint.
+
+    A run says what it made only when it is done (`outputImages`), so those under way are told apart by the mark in their log. One that
+    has not begun its log yet is waited for.
+    """
+    deadline = time.monotonic() + UNKNOWN_RUN_SECONDS
+    while True:
+        unknown = 0
+        for run in azure.get(f"{request.registry_id}/runs", api_version=API_VERSION).get("value", []):
+            properties = run["properties"]
+            if properties["status"] in FINAL or properties.get("runType", QUICK_BUILD) != QUICK_BUILD:
+                continue
+            log = _Log(replace(request, progress=lambda line: None), str(properties["runId"]))
+            log.show(final=False)
+            if any(line.endswith(f"ARG {MARK}={_image(request)}") for line in log.lines):
+                request.progress(f"taking over the build {properties['runId']}")
+                return str(properties["runId"])
+            unknown += not any(line.startswith("Step ") for line in log.lines)
+        if not unknown or time.monotonic() > deadline:
+            return None
+        time.sleep(POLL_SECONDS)
+
+
+def _image(request: BuildRequest) -> str:
+    return f"{request.name}:{request.fingerprint}"
 
 
 def _schedule(request: BuildRequest) -> str:
     place = azure.post(request.registry_id, "listBuildSourceUploadUrl", api_version=API_VERSION)
-    with build_context(request, compressed=True) as context:
+    with build_context(request, compressed=True, mark=_image(request)) as context:
         request.progress("uploading the build context")
         _upload(request, place["uploadUrl"], context)
     body = {
         "type": "DockerBuildRequest",
-        "imageNames": [f"{request.name}:{request.fingerprint}"],
+        "imageNames": [_image(request)],
         "isPushEnabled": True,
         "sourceLocation": place["relativePath"],
         "dockerFilePath": DOCKERFILE,

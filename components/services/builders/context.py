@@ -17,13 +17,15 @@ from components.services.builders import BuildRequest, staging
 from components.services.errors import ServiceError
 
 DOCKERFILE = "Dockerfile"
+MARK = "AML_EDGE_IMAGE"
 
 
 @contextlib.contextmanager
-def build_context(request: BuildRequest, *, compressed: bool) -> Iterator[IO[bytes]]:
+def build_context(request: BuildRequest, *, compressed: bool, mark: str = "") -> Iterator[IO[bytes]]:
     """A tar or tar.gz, at its beginning: Dockerfile, requirements.txt, models/<name>/<version>/..., app/ (script, dependencies, runtime).
 
-    On disk, since models can be large. The same sources give the same bytes.
+    On disk, since models can be large. The same sources give the same bytes. `mark` becomes an argument before FROM: a build's log shows
+    it, the image does not hold it.
 
     Raises:
         ServiceError: the conda file cannot be installed by pip; the template cannot be rendered; a file cannot be read.
@@ -33,7 +35,7 @@ def build_context(request: BuildRequest, *, compressed: bool) -> Iterator[IO[byt
         requirements = conda.pip_requirements(conda.with_runtime(text))
     except conda.CondaError as error:
         raise ServiceError("build the image", request.name, str(error)) from error
-    dockerfile = _dockerfile(request, conda.python_version(text))
+    dockerfile = _marked(_dockerfile(request, conda.python_version(text)), mark)
     with tempfile.TemporaryFile(prefix="aml-edge-") as file:
         try:
             with _tar(file, compressed) as tar:
@@ -63,6 +65,13 @@ def _entries(request: BuildRequest) -> Iterator[staging.Entry]:
         yield from staging.entries(model.path, f"models/{model.name}/{model.version}/{model.path.name}")
     for part in request.beside:
         yield from staging.entries(part, f"app/{part.name}")
+
+
+def _marked(dockerfile: str, mark: str) -> str:
+    """After the comments at the top: the first of them may be a directive to Docker."""
+    lines = dockerfile.splitlines(keepends=True)
+    first = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    return "".join([*lines[:first], f"ARG {MARK}={mark}\n" if mark else "", *lines[first:]])
 
 
 def _dockerfile(request: BuildRequest, python: str | None) -> str:
