@@ -1,46 +1,85 @@
-"""`python -m pipeline comment --stack dev < preview.json`."""
+"""`python -m pipeline`: `comment --stack dev < preview.json`, `preview`, `upsert`, `up`."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
-from pipeline import comment, diagnostics
-from pipeline.preview import PreviewError, parse
+from pipeline import github, run
 
 
 def main() -> int:
-    """0 also for a failed preview: its comment is what was asked for."""
+    arguments = _parser().parse_args()
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # whatever the locale says
+    code: int = arguments.run(arguments)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(required=True)
+    base: dict[str, Any] = {
+        "type": Path,
+        "help": "the project's folder before the change: shows which packages changed",
+    }
+
     made = commands.add_parser("comment", help="Markdown of `pulumi preview --json`, read from stdin")
     made.add_argument("--stack", required=True)
     made.add_argument(
         "--diagnostics", type=Path, help="text output of the same preview: policy violations are only there"
     )
-    made.add_argument("--base", type=Path, help="the project's folder before the change: shows which packages changed")
     made.add_argument("--exit-code", type=int, default=0, help="of the preview; not every failure is in its JSON")
-    arguments = parser.parse_args()
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr] # whatever the locale says
-    sys.stdout.write(_comment(arguments))
+    made.add_argument("--base", **base)
+    made.set_defaults(run=_comment)
+
+    previewed = commands.add_parser("preview", help="preview a stack with its policies and write the comment")
+    previewed.add_argument("--stack", required=True)
+    previewed.add_argument("--output", type=Path, required=True)
+    previewed.add_argument("--base", **base)
+    previewed.set_defaults(run=_preview)
+
+    upserted = commands.add_parser(
+        "upsert", help="write a comment into a pull request, in the place of the earlier one"
+    )
+    upserted.add_argument("--number", type=int, required=True)
+    upserted.add_argument("--file", type=Path, required=True)
+    upserted.set_defaults(run=_upsert)
+
+    brought = commands.add_parser("up", help="bring a stack up with its policies")
+    brought.add_argument("--stack", required=True)
+    brought.set_defaults(run=lambda arguments: run.up(arguments.stack, Path.cwd()))
+    return parser
+
+
+def _comment(arguments: argparse.Namespace) -> int:
+    """0 also for a failed preview: its comment is what was asked for."""
+    said = arguments.diagnostics.read_text(errors="replace") if arguments.diagnostics else ""
+    text = sys.stdin.buffer.read().decode(errors="replace")
+    sys.stdout.write(run.write(arguments.stack, text, said, arguments.exit_code, Path.cwd(), arguments.base))
     return 0
 
 
-def _comment(arguments: argparse.Namespace) -> str:
-    said = arguments.diagnostics.read_text(errors="replace") if arguments.diagnostics else ""
-    base = arguments.base
-    context = comment.Context(
-        arguments.stack, diagnostics.violations(said), head=Path.cwd() if base else None, base=base
-    )
+def _preview(arguments: argparse.Namespace) -> int:
+    text, code = run.preview(arguments.stack, Path.cwd(), arguments.base)
+    arguments.output.write_text(text, encoding="utf-8")
+    return code
+
+
+def _upsert(arguments: argparse.Namespace) -> int:
+    api = os.environ.get("GITHUB_API_URL", "https://api.github.com")
+    text = arguments.file.read_text(encoding="utf-8")
     try:
-        read = parse(sys.stdin.buffer.read().decode(errors="replace"), arguments.exit_code)
-        if read.failed and not read.errors and not context.violations:
-            read = dataclasses.replace(read, errors=diagnostics.errors(said))
-        return comment.render(read, context)
-    except PreviewError as error:
-        return comment.broken(str(error), said, context)
+        print(github.upsert(api, os.environ["GITHUB_REPOSITORY"], arguments.number, os.environ["GITHUB_TOKEN"], text))
+    except KeyError as error:
+        sys.stderr.write(f"error: {error.args[0]} is not set; a workflow of GitHub has it\n")
+        return 1
+    except github.CommentError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -68,10 +68,11 @@ class Preview:
     failed: bool = False
 
 
-def parse(text: str, exit_code: int = 0) -> Preview:
+def parse(text: str, exit_code: int = 0, fallback: tuple[str, ...] = ()) -> Preview:
     """Raises PreviewError where the text is no such document.
 
-    `exit_code` is the preview's: violations of policies and a policy pack that does not start fail it without an error in here.
+    `exit_code` is the preview's: violations of policies and a policy pack that does not start fail it without an error in here;
+    `fallback` is then shown.
     """
     try:
         document = json.loads(text)
@@ -84,7 +85,7 @@ def parse(text: str, exit_code: int = 0) -> Preview:
     errors = tuple(_message(entry) for entry in diagnostics if entry.get("severity") == "error")
     if exit_code and not errors:
         said = [str(entry.get("message", "")).rstrip() for entry in diagnostics if entry.get("severity") == "info#err"]
-        errors = ("\n".join(said),) if said else ()
+        errors = ("\n".join(said),) if said else fallback
     return Preview(
         changes=tuple(change for change in changes if change.operation not in QUIET),
         totals=_totals(document, changes),
