@@ -9,7 +9,7 @@ from components.services import rollout
 from components.services.errors import RolloutError, ServiceError
 from components.services.hub import AGENT, Hub
 
-LOG_TAIL_LINES = 40
+LOG_TAIL_LINES = 80  # a server's traceback and what it says while it ends
 _LOG_SECONDS = 15
 
 
