@@ -1,0 +1,223 @@
+"""The program itself under Pulumi's mocks: what it registers, below what, and which of it is secret."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.components.run_program import KEY, PASSWORD, SECRET
+from tests.support import ROOT
+
+AZURE = "azure-native:"
+DYNAMIC = "pulumi-python:dynamic/edge:"
+COMPONENT = "amledge:index:"
+PER_DEVICE = ("connectionStrings", "configToml")
+
+
+class Run:
+    """What the engine was told."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.resources: list[dict[str, Any]] = told["resources"]
+        self.invokes: list[str] = told["invokes"]
+        self.outputs: dict[str, dict[str, Any]] = told["outputs"]
+        self.error: dict[str, str] | None = told["error"]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [one for one in self.resources if one["type"].endswith(f":{kind}")]
+
+    def one(self, kind: str) -> dict[str, Any]:
+        (found,) = self.of(kind)
+        return found
+
+    @property
+    def exports(self) -> dict[str, Any]:
+        return self.outputs["aml-edge-dev"]
+
+
+def run(preview: bool = False, **config: Any) -> Run:
+    """With the settings of the dev stack, changed by `config`; objects are JSON text, as the engine hands them over."""
+    dev = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
+    settings = {key.partition(":")[2]: value for key, value in dev.items() if key.startswith("aml-edge:")}
+    settings.update(config)
+    text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.components.run_program"],
+        cwd=ROOT,
+        input=json.dumps({"config": text, "preview": preview}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return Run(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def dev() -> Run:
+    made = run()
+    assert made.error is None, made.error
+    return made
+
+
+@pytest.fixture(scope="module")
+def large() -> Run:
+    made = run(roleAssignments=True, devices=[{"id": "edge-1"}, {"id": "edge-2", "tags": {"site": "plant"}}])
+    assert made.error is None, made.error
+    return made
+
+
+def test_the_dev_stack_holds_what_it_should(dev: Run) -> None:
+    assert sorted(one["type"] for one in dev.resources) == sorted(
+        [
+            f"{AZURE}resources:ResourceGroup",
+            f"{AZURE}storage:StorageAccount",
+            f"{AZURE}keyvault:Vault",
+            f"{AZURE}operationalinsights:Workspace",
+            f"{AZURE}applicationinsights:Component",
+            f"{AZURE}machinelearningservices:Workspace",
+            f"{AZURE}containerregistry:Registry",
+            f"{AZURE}iothub:IotHubResource",
+            *(f"{COMPONENT}{name}" for name in ("ContainerRegistry", "MlWorkspace", "IotHub", "EdgeDevice")),
+            f"{DYNAMIC}RegistryCredentials",
+            f"{DYNAMIC}RegisteredModel",
+            f"{DYNAMIC}ModelImage",
+            f"{DYNAMIC}DeviceIdentity",
+            f"{DYNAMIC}EdgeDeployment",
+        ]
+    )
+
+
+def test_what_a_component_makes_is_below_it_and_named_after_it(large: Run) -> None:
+    children = [one for one in large.resources if one["parentType"].startswith(COMPONENT)]
+    assert len(children) >= 12
+    for child in children:
+        assert child["name"].startswith(child["parent"]), f"{child['name']} below {child['parent']}"
+    below_stack = {one["type"] for one in large.resources if one["parentType"] == "pulumi:pulumi:Stack"}
+    assert all(kind.startswith((COMPONENT, DYNAMIC)) or kind.endswith(":ResourceGroup") for kind in below_stack)
+    assert len({(one["type"], one["name"]) for one in large.resources}) == len(large.resources)
+
+
+def test_names_in_azure_are_left_to_autonaming(dev: Run) -> None:
+    for one in dev.resources:
+        if one["type"].startswith(AZURE):
+            given = {"accountName", "vaultName", "workspaceName", "registryName", "resourceName", "resourceName_"}
+            assert given.isdisjoint(one["inputs"]), one["type"]
+
+
+def test_the_registrys_admin_user_and_the_workspaces_identity(dev: Run) -> None:
+    assert dev.one("Registry")["inputs"]["adminUserEnabled"] is True
+    workspace = next(one for one in dev.of("Workspace") if "machinelearning" in one["type"])
+    assert workspace["inputs"]["identity"]["type"] == "SystemAssigned"
+    for key, kind in {"containerRegistry": "Registry", "storageAccount": "StorageAccount", "keyVault": "Vault"}.items():
+        assert workspace["inputs"][key].endswith(f"/{kind}/{dev.one(kind)['name']}")
+    assert {"keyVault", "storageAccount"} <= set(workspace["replaceOnChanges"])
+    assert dev.one("Vault")["inputs"]["properties"]["tenantId"] == "the-tenant"
+
+
+def test_dynamic_resources_name_their_secret_outputs(dev: Run) -> None:
+    assert dev.one("RegistryCredentials")["secretOutputs"] == ["password"]
+    assert dev.one("DeviceIdentity")["secretOutputs"] == ["configToml", "connectionString"]
+    assert "registries" in dev.one("EdgeDeployment")["secretOutputs"]
+    assert dev.one("RegistryCredentials")["deletedWith"] == "registry"
+
+
+def test_secrets_travel_in_their_envelope_only(dev: Run) -> None:
+    for value in (dev.exports["registryPassword"], *(dev.exports[name]["edge-1"] for name in PER_DEVICE)):
+        assert is_secret(value)
+    bare = json.dumps(without_secrets({"resources": dev.resources, "outputs": dev.outputs}))
+    assert PASSWORD not in bare
+    assert KEY not in bare
+    full = json.dumps([dev.resources, dev.outputs])
+    assert PASSWORD in full and KEY in full, "the search would find them"
+
+
+def test_the_credentials_reach_the_deployment_as_a_secret(dev: Run) -> None:
+    given = dev.one("EdgeDeployment")["inputs"]["registries"]
+    password = {**SECRET, "value": PASSWORD}
+    assert given == [{"address": "contoso.azurecr.io", "username": "contoso", "password": password}]
+
+
+def test_outputs(dev: Run) -> None:
+    plain = dev.exports
+    assert plain["loginServer"] == "contoso.azurecr.io"
+    assert plain["modelId"] == "best_model:1"
+    assert plain["imageRef"].startswith("contoso.azurecr.io/anomaly@sha256:")
+    assert len(plain["imageFingerprint"]) == 32
+    assert plain["devices"] == {"edge-1": "enabled"}
+    assert plain["deployments"] == {"edge-1": plain["deployments"]["edge-1"]}
+    assert plain["deployments"]["edge-1"]["health"] == "healthy"
+    assert set(json.loads(plain["workspaceConfig"])) == {"subscription_id", "resource_group", "workspace_name"}
+
+
+def test_no_list_operation_is_called(large: Run) -> None:
+    """A preview needs no more than the Reader role."""
+    assert set(large.invokes) == {f"{AZURE}authorization:getClientConfig"}
+
+
+def test_two_devices_give_two_deployments(large: Run) -> None:
+    assert {one["name"] for one in large.of("DeviceIdentity")} == {"edge-1-identity", "edge-2-identity"}
+    deployments = {one["name"]: one["inputs"] for one in large.of("EdgeDeployment")}
+    assert set(deployments) == {"edge-1-deployment", "edge-2-deployment"}
+    assert [deployments[f"edge-{number}-deployment"]["deviceId"] for number in (1, 2)] == ["edge-1", "edge-2"]
+    assert len(large.of("ModelImage")) == 1
+
+
+def test_a_device_belongs_to_this_stack(large: Run) -> None:
+    assert {one["inputs"]["owner"] for one in large.of("DeviceIdentity")} == {"aml-edge/dev"}
+
+
+def test_role_assignments_are_made_where_they_are_asked_for(dev: Run, large: Run) -> None:
+    assert dev.of("RoleAssignment") == []
+    made = large.of("RoleAssignment")
+    assert len(made) == 3
+    for one in made:
+        assert one["inputs"]["principalType"] == "ServicePrincipal"
+        assert one["inputs"]["principalId"] == "the-workspace"
+    assert len({one["inputs"]["scope"] for one in made}) == 3
+
+
+def test_verification_can_be_turned_off() -> None:
+    made = run(deployment={"module": "scorer", "verify": False})
+    assert made.error is None
+    assert made.one("EdgeDeployment")["inputs"]["verify"]["enabled"] is False
+
+
+def test_a_preview_registers_the_same(dev: Run) -> None:
+    made = run(preview=True)
+    assert made.error is None
+    assert {(one["type"], one["name"]) for one in made.resources} == {
+        (one["type"], one["name"]) for one in dev.resources
+    }
+
+
+def test_bad_settings_stop_a_preview_before_any_resource_with_all_problems() -> None:
+    made = run(
+        preview=True,
+        image={"name": "Anomaly!", "builder": "azurml", "script": "scoring/nowhere.py"},
+        devices=[{"id": "edge 1"}],
+        hubb={"sku": "S1"},
+    )
+    assert made.error is not None
+    assert made.error["type"] == "RunError"
+    for part in ("Anomaly!", "azurml", "scoring/nowhere.py", "edge 1", "hubb", "5 problems"):
+        assert part in made.error["text"], part
+    assert made.resources == []
+
+
+def is_secret(value: Any) -> bool:
+    return isinstance(value, dict) and SECRET.items() <= value.items()
+
+
+def without_secrets(value: Any) -> Any:
+    if is_secret(value):
+        return "***"
+    if isinstance(value, dict):
+        return {key: without_secrets(item) for key, item in value.items()}
+    return [without_secrets(item) for item in value] if isinstance(value, list) else value
