@@ -318,10 +318,19 @@ def test_what_nobody_needed_yet_says_its_name(stack: Stack) -> None:
     workspace = stack.add_workspace("later")
     root = f"/modelmanagement/v1.0{workspace}"
     with stack.authorised() as http:
-        for method, path in (("POST", "/packages"), ("GET", "/services"), ("PUT", "/models"), ("DELETE", "/assets/x")):
+        for method, path in (("GET", "/packages"), ("GET", "/services"), ("PUT", "/models"), ("DELETE", "/assets/x")):
             answer = http.request(method, root + path)
             assert answer.status_code == 501
             assert path.removesuffix("/x").strip("/") in answer.json()["message"]
+
+
+def test_packages_without_an_environment(stack: Stack) -> None:
+    root = f"/modelmanagement/v1.0{stack.add_workspace('packages')}"
+    request = {"driverProgram": "d", "assets": [{"id": "d", "url": "aml://artifact/a/b/c", "mimeType": "x"}]}
+    with stack.authorised() as http:
+        answer = http.post(f"{root}/packages", json={"imageRequest": request, "packageType": "DockerImage"})
+        assert (answer.status_code, "no-code deployment" in answer.json()["message"]) == (501, True)
+        assert http.post(f"{root}/packages", json={"packageType": "DockerImage"}).status_code == 400
 
 
 def image(**changes: Any) -> dict[str, Any]:
