@@ -43,7 +43,7 @@ test: $(READY) ## Run all tests, the real engine and real containers included
 lint: $(READY) ## Formatting, style, types, import boundaries
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/mypy components localazure scoring tools tests __main__.py
+	@$(VENV)/bin/mypy components localazure pipeline policy scoring tools tests __main__.py
 	@$(VENV)/bin/lint-imports
 
 train: $(READY) ## Train the model again
