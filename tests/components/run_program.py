@@ -43,9 +43,9 @@ class Azure(pulumi.runtime.Mocks):
         state.update(COMPUTED.get(kind, {}))
         return f"{GROUP}/Some.Provider/{kind}/{args.name}", state
 
-    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], None]:
+    def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         self.invokes.append(args.token)
-        return {"tenantId": "the-tenant", "subscriptionId": "s", "clientId": "c", "objectId": "o"}, None
+        return {"tenantId": "the-tenant", "subscriptionId": "s", "clientId": "c", "objectId": "o"}, []
 
 
 class Monitor(MockMonitor):
