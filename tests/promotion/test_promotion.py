@@ -1,0 +1,130 @@
+"""Promotion's decisions, and its edit of the stack file by the real CLI."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import ROOT
+from tools import policy_pack, promotion
+from tools.console import ToolError
+from tools.promotion import Release
+
+REF = "r.io/anomaly@sha256:" + "a" * 64
+OLD = "r.io/anomaly@sha256:" + "b" * 64
+HEALTHY = {
+    "imageRef": REF,
+    "imageFingerprint": "f1",
+    "modelId": "best_model:3",
+    "deployments": {"e": {"health": "healthy"}},
+}
+STATE = {"deployment": {"resources": [{"type": promotion._MODEL, "outputs": {"contentHash": "c" * 64}}]}}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({}, None),
+        ({"imageRef": "r.io/anomaly:1"}, "no image by digest"),
+        ({"imageRef": None}, "no image by digest"),
+        ({"deployments": {}}, "no deployment"),
+        (
+            {"deployments": {"e": {"health": "healthy"}, "f": {"health": "rolled back"}}},
+            "deployment of f is rolled back",
+        ),
+        ({"deployments": {"e": {}}}, "of unknown health"),
+        ({"deployments": {"e": None}}, "of unknown health"),
+    ],
+)
+def test_unhealthy(change: dict[str, Any], problem: str | None) -> None:
+    found = promotion.unhealthy({**HEALTHY, **change})
+    assert bool(found) is bool(problem)
+    assert problem is None or problem in found[0]
+
+
+def test_a_release_names_its_lineage() -> None:
+    assert promotion.release("dev", HEALTHY, STATE) == Release(REF, "f1", "c" * 64, "dev best_model:3")
+    with pytest.raises(ToolError, match="registered no model"):
+        promotion.release("dev", HEALTHY, {"deployment": {}})
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a staging stack of its own and a git history."""
+    for name in ("Pulumi.yaml", "Pulumi.staging.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    _git(tmp_path, "init", "-q")
+    _commit(tmp_path)
+    return tmp_path
+
+
+def _git(folder: Path, *arguments: str) -> None:
+    name = ["-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *name, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def _commit(folder: Path) -> None:
+    _git(folder, "add", "-A")
+    _git(folder, "commit", "-qm", "x")
+
+
+def _values(folder: Path) -> dict[str, str]:
+    (folder / ".git" / "state").mkdir(exist_ok=True)
+    values = {
+        "PULUMI_HOME": str(folder / ".git" / "home"),
+        "PULUMI_BACKEND_URL": f"file://{folder / '.git' / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE": "local",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+    promotion._call(values, folder, "stack", "select", "--create", "staging", "--non-interactive")
+    return values
+
+
+def test_the_stack_files_edit_keeps_comments_and_order(project: Path) -> None:
+    file = project / "Pulumi.staging.yaml"
+    file.write_text(file.read_text().replace("name: anomaly", "name: anomaly # the product's name"))
+    before = file.read_text().splitlines()
+    wanted = promotion.release("dev", HEALTHY, STATE)
+    promotion.write(_values(project), "staging", wanted, project)
+    after = file.read_text().splitlines()
+    assert [line for line in after if line in before] == before
+    assert [line.strip() for line in after if line not in before] == [
+        f"contentHash: {'c' * 64}",
+        "promotedFrom: dev best_model:3",
+        "fingerprint: f1",
+        f"ref: {REF}",
+    ]
+    assert promotion._read(file.read_text()) == wanted
+
+
+def test_rollback_finds_what_was_committed_before(project: Path) -> None:
+    values, old, new = (
+        _values(project),
+        Release(OLD, "f0", "d" * 64, "dev m:1"),
+        Release(REF, "f1", "c" * 64, "dev m:2"),
+    )
+    with pytest.raises(ToolError, match="no other image"):
+        promotion.before("staging", project)
+    for release in (old, new):
+        promotion.write(values, "staging", release, project)
+        _commit(project)
+    assert promotion.before("staging", project) == old
+    promotion.write(values, "staging", old, project)
+    assert promotion.before("staging", project) == new, "the way back from a way back"
+
+
+def test_a_promotion_that_is_refused_leaves_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, text = _values(project), (project / "Pulumi.staging.yaml").read_text()
+    monkeypatch.setattr(policy_pack, "flags", lambda *_: [])
+    with pytest.raises(ToolError, match="preview"):  # there is no program in this folder
+        promotion._write_and_apply(values, "staging", promotion.release("dev", HEALTHY, STATE), True, project)
+    assert (project / "Pulumi.staging.yaml").read_text() == text
+
+
+def test_a_stack_is_not_promoted_to_itself() -> None:
+    with pytest.raises(ToolError, match="the same stack"):
+        promotion.promote({}, "dev", "dev")
