@@ -255,7 +255,9 @@ def _is_deployed(props: dict[str, Any], ref: str) -> bool:
 def _discard(props: dict[str, Any], entry: dict[str, Any]) -> None:
     if entry.get("made", True):
         image = BuiltImage(entry["imageId"], entry["ref"])
-        builders.of(entry["builder"], entry["mode"]).discard(props["workspaceId"], props["registryId"], image)
+        builders.of(entry.get("builder", props["builder"]), entry.get("mode", props["mode"])).discard(
+            props["workspaceId"], props["registryId"], image
+        )
 
 
 class ModelImage(DynamicResource, module="edge", name="ModelImage"):
