@@ -63,6 +63,7 @@ def _label(name: str) -> str:
         "condaFile": "environment packages",
         "runtime": "edge runtime",
         "dockerfile": "Dockerfile",
+        "base image": "base image",
     }
     if name in known:
         return known[name]
