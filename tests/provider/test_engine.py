@@ -32,6 +32,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[2]
+_OUTSIDE = dict(os.environ)  # read when tests are collected: the package's fixtures point proxies at nobody
 PROGRAM = Path(__file__).parent / "program"
 
 
@@ -86,7 +87,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for name in ("home", "state"):
         (folder / name).mkdir()
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "ARM_", "AZURE_"))},
+        **{name: value for name, value in _OUTSIDE.items() if not name.startswith(("PULUMI_", "ARM_", "AZURE_"))},
         **variables(made),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PULUMI_HOME": str(folder / "home"),
