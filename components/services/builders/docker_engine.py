@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import docker
 import docker.errors
+import requests
 
 from components.services.aml import build_log
 from components.services.builders import BuildRequest, BuiltImage
@@ -63,8 +64,11 @@ def _build_and_push(request: BuildRequest, credentials: Credentials) -> None:
         _follow(request, "push the image", tag, client.api.push(tag, stream=True, decode=True, auth_config=login))
     except docker.errors.APIError as error:
         raise ServiceError("build the image", tag, str(error.explanation or error)[:500]) from None
+    except (docker.errors.DockerException, requests.RequestException) as error:  # docker-py lets the latter through
+        advice = "Check that the Docker engine still runs, then run `pulumi up` again."
+        raise ServiceError("build the image", tag, f"the Docker engine broke off: {str(error)[:200]}", advice) from None
     finally:
-        with contextlib.suppress(docker.errors.DockerException):
+        with contextlib.suppress(docker.errors.DockerException, requests.RequestException):
             client.images.remove(tag, noprune=True)  # the layers stay as cache
         client.close()
 
