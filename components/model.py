@@ -9,7 +9,7 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone
-from components.edge.fingerprint import hash_tree
+from components.edge.fingerprint import hash_named
 from components.services import progress
 from components.services.aml import client
 from components.services.aml.client import workspace_config
@@ -42,8 +42,8 @@ def model_inputs(settings: Settings, workspace_id: Input[str]) -> RegisteredMode
 
 
 def model_hash(settings: Settings) -> str:
-    """SHA-256 of the model's file or folder."""
-    return hash_tree(Path(settings.model.path or ""))
+    """SHA-256 of the model's file or folder with its name, which is a path below AZUREML_MODEL_DIR."""
+    return hash_named(Path(settings.model.path or ""))
 
 
 class RegisteredModelProvider(Provider):

@@ -90,6 +90,11 @@ def hash_tree(path: Path) -> str:
     return _digest([_TREE_RECIPE, *entries])
 
 
+def hash_named(path: Path) -> str:
+    """`hash_tree` with the name of the file or folder itself: for what lies under that name in an image."""
+    return _digest([_TREE_RECIPE, path.name, hash_tree(path)])
+
+
 def tree_files(root: Path) -> list[str]:
     """The relative POSIX paths of what `hash_tree` reads, sorted by code point: exactly what is to be staged.
 

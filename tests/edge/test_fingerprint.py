@@ -73,6 +73,13 @@ def test_the_name_of_the_folder_itself_does_not_count(tree: Path, tmp_path: Path
     assert hash_tree(tree.rename(tmp_path / "renamed")) == before
 
 
+def test_the_name_counts_where_it_is_asked_for(tree: Path, tmp_path: Path) -> None:
+    for path, renamed in ((tree / "score.py", tree / "scorer.py"), (tree, tmp_path / "renamed")):
+        before = fingerprint.hash_named(path)
+        assert before != hash_tree(path)
+        assert fingerprint.hash_named(path.rename(renamed)) != before
+
+
 def test_leftovers_of_python_and_empty_folders_do_not_count(tree: Path) -> None:
     before = hash_tree(tree)
     (tree / "sub" / "__pycache__").mkdir()
