@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from typing import Any
 
 import docker
+import docker.errors
 
 from components.services.registry import Credentials
 
@@ -47,13 +49,14 @@ def push_module(credentials: Credentials, repository: str, mark: str = "1") -> s
 
 
 def forget_images(login_server: str) -> None:
-    """What the devices pulled from a registry that is going away."""
+    """What the devices pulled from a registry that is going away. Other tests remove images of theirs at the same time."""
     engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=120)
     try:
-        for image in engine.images.list():
-            names: Any = [*(image.attrs["RepoDigests"] or []), *image.tags]
+        for image in engine.api.images():
+            names: Any = [*(image["RepoDigests"] or []), *(image["RepoTags"] or [])]
             for name in names:
                 if name.startswith((f"{login_server}/", "aml-edge-test/module:")):
-                    engine.images.remove(name, force=True)
+                    with contextlib.suppress(docker.errors.APIError):
+                        engine.api.remove_image(name, force=True)
     finally:
         engine.close()
