@@ -244,11 +244,15 @@ def begun(cloud: TasksCloud, acr: str, base: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays(engine: docker.DockerClient) -> Iterator[None]:
-    """No layer of a build is left on the engine, however the build ended."""
+def nothing_stays(engine: docker.DockerClient, cloud: TasksCloud) -> Iterator[None]:
+    """No layer of a build of ours is left on the engine (others build there too), however the build ended."""
     yield
     deadline = time.monotonic() + 10
-    while left := engine.images.list(all=True, filters={"label": LABEL}):
+    while left := [
+        image
+        for image in engine.images.list(all=True, filters={"label": LABEL})
+        if str(image.labels[LABEL]).startswith(cloud.tasks.owner)
+    ]:
         assert time.monotonic() < deadline, left
         time.sleep(0.2)
 

@@ -62,7 +62,7 @@ class TaskService:
     def __init__(self, instance: Instance, store: Store, blobs: BlobService, registries: RegistryService) -> None:
         self._blobs, self._registries, self._runs = blobs, registries, Runs(store)
         self._work = instance.folder / "builds" / "acr"
-        self._owner = hashlib.sha256(instance.subscription_id.encode()).hexdigest()[:12]
+        self.owner = hashlib.sha256(instance.subscription_id.encode()).hexdigest()[:12]
         self._slots = asyncio.Semaphore(_PARALLEL)
         self._tasks: dict[tuple[str, int], tuple[asyncio.Task[None], Interrupt]] = {}
 
@@ -70,7 +70,7 @@ class TaskService:
         """Take up what the database says is not done."""
         shutil.rmtree(self._work, ignore_errors=True)
         if self._runs.unfinished():
-            await _in_thread(leave_nothing, self._owner)
+            await _in_thread(leave_nothing, self.owner)
         for run in self._runs.unfinished():
             if run.attempts >= MAX_ATTEMPTS:
                 problem = f"the run was interrupted {run.attempts} times by a stop of the service and is given up"
@@ -249,7 +249,7 @@ class TaskService:
                 list(dict.fromkeys(images)),
                 source.path if source else None,
                 work,
-                self._owner,
+                self.owner,
             )
             try:
                 self._runs.update(run, "Running")
