@@ -46,6 +46,8 @@ class Answer:
     status: int
     body: bytes
     content_type: str
+    reason: str = ""
+    """The exception of the script, where the server told it (`reasons`)."""
 
     @property
     def accepted(self) -> bool:
@@ -87,7 +89,9 @@ def output_of(message: Message, answer: Answer, settings: Settings, identity: Ed
 
 
 def reason_of(answer: Answer) -> str:
-    """The inference server says `{"message": ...}`; other text is cut."""
+    """The script's exception; else what the inference server says, `{"message": ...}`; other text is cut."""
+    if answer.reason:
+        return answer.reason[:_MAX_REASON]
     text = answer.body.decode("utf-8", "replace")
     try:
         said = json.loads(text)

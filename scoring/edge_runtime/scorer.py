@@ -6,8 +6,10 @@ import http.client
 import json
 import logging
 import time
+from urllib.parse import unquote
 
 from .messages import Answer, Message, request_headers
+from .reasons import ASK, REASON
 from .server import PORT
 
 log = logging.getLogger("edge_runtime")
@@ -35,7 +37,7 @@ class Scorer:
         When the time is over, or the server broke off three times, the answer is a 504 or 502 of our own, so that a message which hangs
         or kills a worker does not come again and again. Raises ServerUnavailableError when nobody listens.
         """
-        headers = request_headers(message)
+        headers = {**request_headers(message), ASK: "1"}
         end = time.monotonic() + self._total
         broken = 0
         while True:
@@ -63,7 +65,8 @@ class Scorer:
         try:
             connection.request("POST", "/score", body, headers)
             response = connection.getresponse()
-            return Answer(response.status, response.read(), response.getheader("Content-Type") or "")
+            reason = unquote(response.getheader(REASON) or "")
+            return Answer(response.status, response.read(), response.getheader("Content-Type") or "", reason)
         finally:
             connection.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,13 +66,20 @@ class ScoringServer:
 
 def server_environment(settings: Settings, environment: Mapping[str, str], *, as_module: bool) -> dict[str, str]:
     """The model's folder as an absolute path, a home in which gunicorn can make its control socket, and for a module a limit for `run()`:
-    without one (the server's default is an hour) a message that hangs would keep those behind it from being scored."""
+    without one (the server's default is an hour) a message that hangs would keep those behind it from being scored; and `reasons`."""
     result = {**environment, "AML_APP_ROOT": str(settings.app_root)}
     if environment.get("AZUREML_MODEL_DIR"):
         result["AZUREML_MODEL_DIR"] = str(settings.app_root / environment["AZUREML_MODEL_DIR"])
     if as_module:
         result.setdefault("SCORING_TIMEOUT_MS", str(int(settings.run * 1000)))
+        result["GUNICORN_CMD_ARGS"] = _gunicorn(settings.app_root, environment.get("GUNICORN_CMD_ARGS", ""))
     home = environment.get("HOME")
     if not home or not Path(home).is_dir() or not os.access(home, os.W_OK):
         result["HOME"] = tempfile.gettempdir()
     return result
+
+
+def _gunicorn(app_root: Path, users: str) -> str:
+    """gunicorn reads one configuration file; the user's own goes first."""
+    own = re.search(r"(^|\s)(-c|--config)", users) or (app_root / "gunicorn.conf.py").is_file()
+    return users if own else f"{users} --config {Path(__file__).with_name('reasons.py')}".strip()

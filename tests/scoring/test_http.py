@@ -38,7 +38,8 @@ def test_scores_over_http_and_stops(start: Start, network: Any, root: str, found
         assert answer.json() == {**reading, "anomaly": anomaly}
     assert requests.get(f"{base}/swagger.json", timeout=10).json()["swagger"] == "2.0"
     assert "Traceback" not in container.logs().decode()
-    assert requests.post(f"{base}/score", json={}, timeout=10).status_code == 500
+    failed = requests.post(f"{base}/score", json={}, timeout=10)
+    assert (failed.status_code, "no field" in f"{failed.text}{failed.headers}") == (500, False), "only the bridge is told why"
     container.stop(timeout=10)
     log = container.logs().decode()
     assert container.wait()["StatusCode"] == 0, log

@@ -43,6 +43,7 @@ def test_the_readings_are_scored(device: EdgeDevice, hub: EdgeHub, start: Start)
     assert [(error.output, error.json["messageId"], error.json["status"]) for error in errors] == [
         ("amlError", "bad", 500)
     ]
+    assert errors[0].json["reason"] == "ValueError: the reading has no field machine.temperature"
     assert "ValueError: the reading has no field machine.temperature" in log(container)
     status = container.exec_run("cat /proc/1/status").output
     assert b"CapEff:\t0000000000000000" in status

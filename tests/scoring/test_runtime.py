@@ -269,6 +269,40 @@ def test_nobody_listens() -> None:
             Scorer(1, 0.5, closed.getsockname()[1]).score(MESSAGE)
 
 
+# The reason of a failure
+
+
+def test_the_script_s_exception_is_told_to_who_asks() -> None:
+    listener = reasons.Listener(logging.ERROR)
+    logger = logging.getLogger("tests.reasons")
+    logger.addHandler(listener)
+    logger.propagate = False
+
+    def app(environ: dict[str, str], start: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/fails":
+            try:
+                raise RuntimeError("the server's own") from ValueError("ärger\r\nX-Evil: 1" + "x" * 2000)
+            except RuntimeError:
+                logger.error("Encountered Exception")
+        start("500 ERROR" if environ["PATH_INFO"] == "/fails" else "200 OK", [("a", "b")])
+        return [b""]
+
+    def headers(path: str, **environ: str) -> dict[str, str]:
+        seen: list[Any] = []
+        reasons.telling(app)({"PATH_INFO": path, **environ}, lambda *arguments: seen.extend(arguments))
+        return dict(seen[1])
+
+    told = headers("/fails", HTTP_X_AML_EDGE="1")
+    assert told.pop("a") == "b"
+    reason = told.pop(reasons.REASON)
+    assert not told
+    assert unquote(reason).startswith("ValueError: ärger\r\nX-Evil: 1xxx")
+    assert len(unquote(reason)) == reasons.LONGEST
+    assert "\n" not in reason
+    assert headers("/fine", HTTP_X_AML_EDGE="1") == {"a": "b"}, "nothing is left from the request before"
+    assert headers("/fails") == {"a": "b"}
+
+
 # The workload API
 
 
@@ -361,9 +395,14 @@ def test_an_old_mqtt_client_is_refused_in_words(tmp_path: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
+REASONS = SCORING / "edge_runtime" / "reasons.py"
+
+
 def test_the_server_s_environment(tmp_path: Path) -> None:
     def made(as_module: bool = True, **environment: str) -> dict[str, str]:
-        return server_environment(Settings.read({"AML_APP_ROOT": str(SCORING)}), environment, as_module=as_module)
+        place = Settings.read({"AML_APP_ROOT": str(SCORING), **environment})
+        environment.pop("AML_APP_ROOT", None)
+        return server_environment(place, environment, as_module=as_module)
 
     assert made(AZUREML_MODEL_DIR="azureml-models/m/1")["AZUREML_MODEL_DIR"] == f"{SCORING}/azureml-models/m/1"
     assert made(AZUREML_MODEL_DIR="/models")["AZUREML_MODEL_DIR"] == "/models"
@@ -373,8 +412,14 @@ def test_the_server_s_environment(tmp_path: Path) -> None:
         "KEEP": "it",
         "AML_APP_ROOT": str(SCORING),
         "SCORING_TIMEOUT_MS": "10000",
+        "GUNICORN_CMD_ARGS": f"--config {REASONS}",
     }
     assert made(SCORING_TIMEOUT_MS="7")["SCORING_TIMEOUT_MS"] == "7"
+    assert made(GUNICORN_CMD_ARGS="--keep-alive 5")["GUNICORN_CMD_ARGS"] == f"--keep-alive 5 --config {REASONS}"
+    assert made(GUNICORN_CMD_ARGS="-c mine.py")["GUNICORN_CMD_ARGS"] == "-c mine.py"
+    (tmp_path / "score.py").touch()
+    (tmp_path / "gunicorn.conf.py").touch()
+    assert made(AML_APP_ROOT=str(tmp_path))["GUNICORN_CMD_ARGS"] == "", "the user's own file is the one that gunicorn reads"
     assert "SCORING_TIMEOUT_MS" not in made(as_module=False)
 
 
