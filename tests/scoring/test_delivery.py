@@ -48,7 +48,12 @@ def test_what_cannot_be_scored_becomes_one_error_message(hub: EdgeHub, plain: Co
         "fine": ("amlOutput", None),
     }
     assert found["fails"].properties["site"] == "lab"
-    assert found["fails"].json == {"messageId": "fails", "input": "amlInput", "status": 500, "reason": "ValueError: as told"}
+    assert found["fails"].json == {
+        "messageId": "fails",
+        "input": "amlInput",
+        "status": 500,
+        "reason": "ValueError: as told",
+    }
     assert "input 'otherInput'" in log(plain)
 
 

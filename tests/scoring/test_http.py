@@ -39,7 +39,9 @@ def test_scores_over_http_and_stops(start: Start, network: Any, root: str, found
     assert requests.get(f"{base}/swagger.json", timeout=10).json()["swagger"] == "2.0"
     assert "Traceback" not in container.logs().decode()
     failed = requests.post(f"{base}/score", json={}, timeout=10)
-    assert (failed.status_code, "no field" in f"{failed.text}{failed.headers}") == (500, False), "only the bridge is told why"
+    assert (failed.status_code, "no field" in f"{failed.text}{failed.headers}") == (500, False), (
+        "only the bridge is told why"
+    )
     container.stop(timeout=10)
     log = container.logs().decode()
     assert container.wait()["StatusCode"] == 0, log

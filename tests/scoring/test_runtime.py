@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import os
 import re
 import socket
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from azure.iot.device import Message as SdkMessage
@@ -25,7 +27,7 @@ from azure.iot.device.iothub.pipeline import mqtt_topic_iothub as sdk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring.edge_runtime import sas, topics
+from scoring.edge_runtime import reasons, sas, topics
 from scoring.edge_runtime.messages import (
     MAX_OUTPUT_BYTES,
     Answer,
@@ -419,7 +421,9 @@ def test_the_server_s_environment(tmp_path: Path) -> None:
     assert made(GUNICORN_CMD_ARGS="-c mine.py")["GUNICORN_CMD_ARGS"] == "-c mine.py"
     (tmp_path / "score.py").touch()
     (tmp_path / "gunicorn.conf.py").touch()
-    assert made(AML_APP_ROOT=str(tmp_path))["GUNICORN_CMD_ARGS"] == "", "the user's own file is the one that gunicorn reads"
+    assert made(AML_APP_ROOT=str(tmp_path))["GUNICORN_CMD_ARGS"] == "", (
+        "the user's own file is the one that gunicorn reads"
+    )
     assert "SCORING_TIMEOUT_MS" not in made(as_module=False)
 
 
