@@ -9,6 +9,7 @@ from components.device import EdgeDevice
 from components.hub import IotHub, hub_args
 from components.image import ModelImage, image_inputs
 from components.model import RegisteredModel, model_inputs
+from components.promoted_image import PromotedImage, promoted_inputs
 from components.registry import ContainerRegistry, registry_args
 from components.workspace import MlWorkspace, workspace_args
 
@@ -21,7 +22,11 @@ workspace = MlWorkspace("ml", workspace_args(stack, there, group, registry.regis
 hub = IotHub("hub", hub_args(stack, there, group))
 model_id = there.model_id or RegisteredModel("model", model_inputs(stack, workspace.workspace_id)).model_id
 where = (workspace.workspace_id, registry.registry_id)
-image = ModelImage("image", image_inputs(stack, there.model_hash, *where, [model_id], hub.hub_id))
+image: ModelImage | PromotedImage
+if stack.image.ref:
+    image = PromotedImage("image", promoted_inputs(stack.image.ref, stack.image.fingerprint, registry.registry_id))
+else:
+    image = ModelImage("image", image_inputs(stack, there.model_hash, *where, [model_id], hub.hub_id))
 
 devices, deployments = {}, {}
 for device in stack.devices:

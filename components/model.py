@@ -31,12 +31,13 @@ class RegisteredModelInputs(TypedDict):
 
 def model_inputs(settings: Settings, workspace_id: Input[str]) -> RegisteredModelInputs:
     """From a stack's settings; reads the model once to hash it."""
+    lineage = {"promotedFrom": settings.model.promoted_from} if settings.model.promoted_from else {}
     return {
         "workspaceId": workspace_id,
         "name": settings.model.name,
         "contentHash": model_hash(settings),
         "path": settings.model.path or "",
-        "tags": settings.model.tags,
+        "tags": {**settings.model.tags, **lineage},
         "description": settings.model.description,
     }
 

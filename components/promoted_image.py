@@ -24,6 +24,12 @@ class PromotedImageInputs(TypedDict):
     """Whether the images stay in the registry when this is destroyed. They do unless told otherwise."""
 
 
+def promoted_inputs(ref: str, fingerprint: str, registry_id: Input[str]) -> PromotedImageInputs:
+    """From a stack's settings `image.ref` and `image.fingerprint`."""
+    inputs: PromotedImageInputs = {"registryId": registry_id, "sourceRef": ref}
+    return {**inputs, "fingerprint": fingerprint} if fingerprint else inputs
+
+
 class PromotedImageProvider(Provider):
     """Another digest is an update, so that the way back is one too: the digests before stay in the registry."""
 

@@ -13,7 +13,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from components.edge import limits
-from components.edge.names import DEVICE_ID_RULE, is_device_id, is_image_reference
+from components.edge.fingerprint import hash_named
+from components.edge.names import (
+    DEVICE_ID_RULE,
+    IMAGE_BY_DIGEST_RULE,
+    is_device_id,
+    is_image_by_digest,
+    is_image_reference,
+)
 from components.settings import files
 from components.settings.base import SettingsModel, Tags, Whole
 from components.settings.deployment import DeploymentSettings
@@ -96,6 +103,10 @@ class ModelSettings(SettingsModel):
     """File or folder; may be left out only for an existing model that the builder `azureml` takes from the workspace."""
     name: str = ""
     """The name in Azure ML; the file's name without its ending when left out."""
+    content_hash: str | None = None
+    """What the file must hold, SHA-256 as `modelHash` shows it: the model in a promoted image. `make promote` writes it."""
+    promoted_from: str = ""
+    """`dev best_model:3`: where a promoted model came from; becomes a tag of the registered model."""
     description: str = ""
     tags: Tags = Field(default_factory=dict)
 
@@ -112,6 +123,20 @@ class ModelSettings(SettingsModel):
         if path is None and info.data.get("existing", "refused by itself") is None:
             refuse("must be set", "pulumi config set --path aml-edge:model.path scoring/model.pkl")
         return path
+
+    @field_validator("content_hash")
+    @classmethod
+    def _content_hash(cls, content_hash: str | None, info: ValidationInfo) -> str | None:
+        path = info.data.get("path")
+        if content_hash is None or path is None:
+            return content_hash
+        found = hash_named(((info.context or {}).get("root") or Path.cwd()) / path)
+        if found != content_hash:
+            refuse(
+                f"{path} holds another model ({found})",
+                "check out the commit that the promoted image was built from, or promote again",
+            )
+        return content_hash
 
     @field_validator("name")
     @classmethod
@@ -143,6 +168,10 @@ class ImageSettings(SettingsModel):
     """How many of this stack's images stay in the registry; older ones are deleted after an update unless a device has them."""
     retain: bool = False
     """Whether `destroy` leaves the images in the registry."""
+    ref: str | None = None
+    """`server/name@sha256:...` of an image that another stack has verified. Then this stack builds nothing; `make promote` writes it."""
+    fingerprint: str = ""
+    """Of the promoted image, for its tag."""
     description: str = ""
     tags: Tags = Field(default_factory=dict)
 
@@ -160,6 +189,13 @@ class ImageSettings(SettingsModel):
         if findings:
             refuse_all(findings)
         return dependencies
+
+    @field_validator("ref")
+    @classmethod
+    def _ref(cls, ref: str | None) -> str | None:
+        if ref is not None and not is_image_by_digest(ref):
+            refuse(IMAGE_BY_DIGEST_RULE, "let make promote FROM=dev TO=staging write it")
+        return ref
 
     @field_validator("keep_images")
     @classmethod

@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from components.edge import manifest
+from components.edge.fingerprint import hash_named
 from components.edge.validate import validate
 from components.settings import BUILDERS, MODES, Settings, SettingsError, load, load_from_pulumi
 from components.settings.base import SettingsModel
@@ -272,6 +273,21 @@ def test_dependencies_do_not_meet_each_other_in_the_image(root: Path, problem: R
     assert "which is the name of a/util.py already" in refused("a/util.py", "b/util.py")
     assert "Azure ML's driver" in refused("a/main.py")
     assert "edge module runtime's" in refused("edge_runtime")
+
+
+REF = f"acr.azurecr.io/anomaly@sha256:{'a' * 64}"
+
+
+def test_a_promoted_image_is_named_by_digest(load_with: Load, problem: Refused) -> None:
+    assert load_with(image={"ref": REF, "fingerprint": "f"}).image.ref == REF
+    assert "make promote" in problem("image.ref", image={"ref": "acr.azurecr.io/anomaly:latest"})
+
+
+def test_a_promoted_model_must_be_the_one_in_the_image(load_with: Load, problem: Refused, root: Path) -> None:
+    path = "scoring/model.pkl"
+    right = hash_named(root / path)
+    assert load_with(model={"path": path, "contentHash": right}).model.content_hash == right
+    assert "holds another model" in problem("model.contentHash", model={"path": path, "contentHash": "0" * 64})
 
 
 EXISTING = {"workspace": {"existing": "ml"}, "hub": {"existing": "hub"}, "registry": {"existing": "acr"}}
