@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 FILE ?= scoring/readings.json
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview score down destroy clean env environment test lint lock train
+.PHONY: help up preview score down destroy clean env environment promote rollback pr-preview test lint lock train
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/$$$$/$$/g' | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 up: $(READY) ## Bring everything up: tools, the local Azure, the dev stack; score three readings
 	@$(RUN) -m tools up
@@ -34,6 +34,15 @@ clean: ## Stop and remove everything that this clone made
 env: $(READY) ## Print the environment of the local stacks: eval "$$(make -s env)"
 	@$(RUN) -m tools env
 
+promote: $(READY) ## What FROM runs goes to TO, asked for first: make promote FROM=dev TO=staging
+	@$(RUN) -m tools promote --source "$(or $(FROM),dev)" --target "$(TO)" --force "$(FORCE)" $(if $(YES),--yes)
+
+rollback: $(READY) ## What a stack ran before: make rollback STACK=prod
+	@$(RUN) -m tools rollback --target "$(STACK)" $(if $(YES),--yes)
+
+pr-preview: $(READY) ## The comment that a pull request onto BASE would get: make pr-preview BASE=main
+	@$(RUN) -m tools pr-preview --base "$(or $(BASE),main)"
+
 environment: $(READY) ## Write a stack file for real Azure: make environment NAME=prod-eu FROM=dev
 	@$(RUN) -m tools environment --name "$(NAME)" --source "$(or $(FROM),dev)"
 
@@ -45,6 +54,7 @@ lint: $(READY) ## Formatting, style, types, import boundaries
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy components localazure pipeline policy scoring tools tests __main__.py
 	@$(VENV)/bin/lint-imports
+	@$(RUN) -m tools.actionlint
 
 train: $(READY) ## Train the model again
 	@$(RUN) -m scoring.train

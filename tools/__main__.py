@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools import bringup, environment, new_environment, score
+from tools import bringup, environment, new_environment, pr_preview, promotion, score
 from tools.console import ToolError, say
 from tools.environment import ROOT, STACK
 
@@ -18,7 +18,11 @@ def main() -> int:
     parser.add_argument("command", choices=sorted(_COMMANDS))
     parser.add_argument("--file", type=Path, default=READINGS, help="readings to score")
     parser.add_argument("--name", default="", help="of the environment to write")
-    parser.add_argument("--source", default=STACK, help="the environment to start from")
+    parser.add_argument("--source", default=STACK, help="the environment or stack to start from")
+    parser.add_argument("--target", default="", help="the stack to promote to or to roll back")
+    parser.add_argument("--force", default="", help="the reason for promoting a stack that is not healthy")
+    parser.add_argument("--yes", action="store_true", help="apply without asking")
+    parser.add_argument("--base", default="main", help="the commit that a pull request starts from")
     arguments = parser.parse_args()
     try:
         _COMMANDS[arguments.command](arguments)
@@ -57,6 +61,23 @@ def _score(arguments: argparse.Namespace) -> None:
     score.run(bringup.current(), arguments.file)
 
 
+def _promote(arguments: argparse.Namespace) -> None:
+    values = bringup.prepare()
+    bringup.select_stack(values, arguments.target)
+    promotion.promote(values, arguments.source, arguments.target, force=arguments.force, yes=arguments.yes)
+
+
+def _rollback(arguments: argparse.Namespace) -> None:
+    promotion.rollback(bringup.prepare(), arguments.target, yes=arguments.yes)
+
+
+def _pr_preview(arguments: argparse.Namespace) -> None:
+    text, exit_code = pr_preview.comment(bringup.prepare(), arguments.base)
+    print(text)
+    if exit_code:
+        raise ToolError("the preview failed; the comment says why", exit_code)
+
+
 _COMMANDS = {
     "up": _up,
     "preview": _preview,
@@ -64,6 +85,9 @@ _COMMANDS = {
     "down": lambda _: bringup.stop(),
     "clean": lambda _: bringup.clean(),
     "env": _env,
+    "pr-preview": _pr_preview,
+    "promote": _promote,
+    "rollback": _rollback,
     "environment": lambda arguments: new_environment.write(arguments.name, arguments.source),
     "score": _score,
 }
