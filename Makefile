@@ -10,7 +10,7 @@ FILE ?= scoring/readings.json
 .PHONY: help up preview score down destroy clean env environment promote rollback pr-preview test lint lock train
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/$$$$/$$/g' | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/[$$][$$]/$$/g' | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 up: $(READY) ## Bring everything up: tools, the local Azure, the dev stack; score three readings
 	@$(RUN) -m tools up
