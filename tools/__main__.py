@@ -50,6 +50,7 @@ def _preview(_: argparse.Namespace) -> None:
 
 def _destroy(_: argparse.Namespace) -> None:
     values = bringup.prepare()
+    bringup.select_stack(values)
     bringup.call(["pulumi", "destroy", "--yes", "--skip-preview", "--stack", STACK], values)
 
 
@@ -58,7 +59,7 @@ def _env(_: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    score.run(bringup.current(), arguments.file)
+    score.run(bringup.prepare(), arguments.file)
 
 
 def _promote(arguments: argparse.Namespace) -> None:

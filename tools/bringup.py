@@ -58,16 +58,41 @@ def current() -> dict[str, str]:
 
 def call(command: list[str], values: dict[str, str]) -> None:
     """Run a program in the environment, its output shown as it comes. Raises ToolError with its exit code."""
-    finished = subprocess.run(command, cwd=ROOT, env=environment.for_process(values), check=False)
-    if finished.returncode:
-        shown = " ".join(Path(command[0]).name if index == 0 else part for index, part in enumerate(command))
-        raise ToolError(
-            f"`{shown}` ended with exit code {finished.returncode}; see its output above", finished.returncode
-        )
+    shown = " ".join(Path(command[0]).name if index == 0 else part for index, part in enumerate(command))
+    process = subprocess.Popen(command, cwd=ROOT, env=environment.for_process(values))
+    interrupted = False
+    while True:
+        try:
+            code = process.wait()
+            break
+        except (
+            KeyboardInterrupt
+        ):  # the terminal has told the child too: it ends by itself, and must not be left half way
+            interrupted = True
+            say(f"interrupted: waiting until `{shown}` has finished what is under way; Ctrl-C again stops it at once")
+    if interrupted:
+        raise KeyboardInterrupt
+    if code:
+        raise ToolError(f"`{shown}` ended with exit code {code}; see its output above", code)
 
 
 def select_stack(values: dict[str, str], stack: str = STACK) -> None:
+    free_dead_lock(values, stack)
     call(["pulumi", "stack", "select", "--create", "--stack", stack, "--non-interactive"], values)
+
+
+def free_dead_lock(values: dict[str, str], stack: str) -> None:
+    """Pulumi's lock has no expiry: a run that was killed leaves the stack locked for good. Freed where its process is dead."""
+    locks = Path(values["PULUMI_BACKEND_URL"].removeprefix("file://")) / ".pulumi" / "locks"
+    for lock in locks.glob(f"organization/*/{stack}/*.json"):
+        try:
+            held = json.loads(lock.read_text())
+        except (OSError, ValueError):
+            continue
+        if held.get("hostname") == os.uname().nodename and not Path(f"/proc/{held.get('pid')}").exists():
+            say(f"  a run that was killed left the stack {stack} locked (process {held.get('pid')}); freeing it")
+            call(["pulumi", "cancel", "--yes", "--stack", stack], values)
+            return
 
 
 def stack_outputs(values: dict[str, str], stack: str = STACK) -> dict[str, object]:

@@ -46,6 +46,7 @@ def main(readings: Path, outputs: dict[str, Any]) -> int:
     host = azure.get(hub_id)["properties"]["hostName"]
     key = azure.post(hub_id, f"IotHubKeys/{POLICY}/listkeys")["primaryKey"]
     connection = f"HostName={host};SharedAccessKeyName={POLICY};SharedAccessKey={key}"
+    scored = True
     print(f"\nregistry  {outputs['loginServer']}\nimage     {outputs['imageRef']}")
     for device, deployment in outputs["deployments"].items():
         print(f"device    {device}: deployment {deployment['version']}, {deployment['health']}")
@@ -57,7 +58,10 @@ def main(readings: Path, outputs: dict[str, Any]) -> int:
             return 1
         for answer in answers:
             print(f"  {answer.module}/{answer.output}  {_line(answer.reading, answer.body)}")
-    return 0
+            scored = scored and answer.output != "amlError"
+    if not scored:
+        print("error: the module refused a reading; its reason is above", file=sys.stderr)
+    return 0 if scored else 1
 
 
 def _line(reading: Any, body: Any) -> str:

@@ -73,6 +73,7 @@ class Stack:
             json=body,
             headers={"Authorization": f"Bearer {token}"},
             verify=ssl.create_default_context(cafile=str(made.ca)),
+            trust_env=False,  # see _OUTSIDE
         )
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
