@@ -255,7 +255,7 @@ def _is_deployed(props: dict[str, Any], ref: str) -> bool:
 def _discard(props: dict[str, Any], entry: dict[str, Any]) -> None:
     if entry.get("made", True):
         image = BuiltImage(entry["imageId"], entry["ref"])
-        builders.of(entry.get("builder", props["builder"]), entry.get("mode", props["mode"])).discard(
+        builders.of(entry.get("builder") or props["builder"], entry.get("mode") or props["mode"]).discard(
             props["workspaceId"], props["registryId"], image
         )
 
