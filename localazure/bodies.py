@@ -48,13 +48,20 @@ def parse_json(content: bytes) -> Any:
         raise BodyError(f"it is nested deeper than {_MAX_NESTING} levels") from error
     except ValueError as error:
         raise BodyError(str(error)) from error
+    if deeper_than(value, _MAX_NESTING):
+        raise BodyError(f"it is nested deeper than {_MAX_NESTING} levels")
+    return value
+
+
+def deeper_than(value: Any, levels: int) -> bool:
+    """Whether a JSON document nests deeper than so many levels; its own depth costs no stack."""
     level, depth = [value], 0
     while level:
         depth += 1
-        if depth > _MAX_NESTING:
-            raise BodyError(f"it is nested deeper than {_MAX_NESTING} levels")
+        if depth > levels:
+            return True
         level = [inner for one in level for inner in _children(one)]
-    return value
+    return False
 
 
 def _children(value: Any) -> list[Any]:

@@ -13,6 +13,7 @@ import ssl
 import tempfile
 from pathlib import Path
 
+import docker
 import docker.errors
 
 from tools import cache, system
@@ -37,8 +38,18 @@ ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 """
 
 
+def ensure_at(docker_host: str) -> str:
+    """The name of a base image that the engine at `docker_host` holds: `$LOCALAZURE_BASE_IMAGE`, else the one made here, its
+    recipe as tag."""
+    client = docker.DockerClient(base_url=docker_host, timeout=600)
+    try:
+        return ensure(client)
+    finally:
+        client.close()
+
+
 def ensure(client: docker.DockerClient) -> str:
-    """The name of a base image that the engine holds: `$LOCALAZURE_BASE_IMAGE`, else the one made here, its recipe as tag."""
+    """As `ensure_at`, for who has a client of the engine already."""
     configured = os.environ.get("LOCALAZURE_BASE_IMAGE")
     if configured and not configured.startswith(f"{REPOSITORY}:"):
         return configured

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import docker
-
 from localazure import instance
 from localazure.provider import launcher
 from tools import base_image, docker_engine, environment, pulumi_cli, system
@@ -28,11 +26,7 @@ def prepare() -> dict[str, str]:
     cli = pulumi_cli.ensure()
     docker_host = docker_engine.ensure(ROOT)
     system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")
-    client = docker.DockerClient(base_url=docker_host, timeout=600)
-    try:
-        base = base_image.ensure(client)
-    finally:
-        client.close()
+    base = base_image.ensure_at(docker_host)
     made = instance.load_or_create(FOLDER)
     values = environment.variables(made, docker_host, base, cli)
     call([sys.executable, "-m", "localazure", "up"], values)
@@ -48,11 +42,7 @@ def current() -> dict[str, str]:
     if not made:
         raise ToolError("there is no local Azure here yet; run `make up` first")
     docker_host = docker_engine.ensure(ROOT)
-    client = docker.DockerClient(base_url=docker_host, timeout=600)
-    try:
-        base = base_image.ensure(client)
-    finally:
-        client.close()
+    base = base_image.ensure_at(docker_host)
     return environment.variables(made, docker_host, base, pulumi_cli.ensure())
 
 

@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 
-import docker
-
 from tools import base_image, docker_engine, environment, pulumi_cli, system
 from tools.console import ToolError, say
 from tools.environment import ROOT
@@ -27,11 +25,7 @@ def _tools() -> dict[str, str]:
     cli = pulumi_cli.ensure()
     docker_host = docker_engine.ensure(ROOT)
     system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")
-    client = docker.DockerClient(base_url=docker_host, timeout=600)
-    try:
-        base = base_image.ensure(client)
-    finally:
-        client.close()
+    base = base_image.ensure_at(docker_host)
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), str(cli), os.environ.get("PATH", "")])
     return {"DOCKER_HOST": docker_host, "LOCALAZURE_BASE_IMAGE": base, "PATH": path}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from localazure.bodies import deeper_than
 from localazure.hub.errors import invalid
 
 _MAX_NESTING = 64
@@ -17,19 +18,9 @@ def parse_json(data: bytes) -> Any:
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise invalid(f"the body is not JSON: {type(error).__name__}") from None
-    level, depth = [document], 0
-    while level:
-        depth += 1
-        if depth > _MAX_NESTING:
-            raise invalid(f"the body is nested deeper than {_MAX_NESTING} levels")
-        level = [inner for value in level for inner in _children(value)]
+    if deeper_than(document, _MAX_NESTING):
+        raise invalid(f"the body is nested deeper than {_MAX_NESTING} levels")
     return document
-
-
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 def _no_constant(text: str) -> Any:

@@ -11,7 +11,7 @@ from components.edge import conda
 from components.services import azure, registry
 from components.services.aml import client
 from components.services.aml.client import workspace_config
-from components.services.builders import BuildRequest, BuiltImage
+from components.services.builders import BuildRequest, BuiltImage, tagged
 from components.services.builders.staging import staged
 from components.services.errors import NotFoundError, ServiceError
 
@@ -43,12 +43,7 @@ def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
     """Forget the image in Azure ML and its manifest in the registry; absence of either, or of their owners, is fine."""
     with contextlib.suppress(NotFoundError):
         client.call(workspace_config(workspace_id), "delete_image", {"image_id": image.image_id})
-    try:
-        credentials = registry.admin_credentials(registry_id)
-    except NotFoundError:
-        return
-    repository, _, digest = image.ref.partition("/")[2].partition("@")
-    registry.delete_manifest(credentials, repository, digest)
+    tagged.discard(workspace_id, registry_id, image)
 
 
 def _create(request: BuildRequest) -> dict[str, str]:
