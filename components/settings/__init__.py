@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.settings.deployment import DeploymentSettings, RuntimeModuleSettings, VerifySettings
+from components.settings.devices import DeviceSettings
 from components.settings.models import (
     BUILDERS,
     MODES,
-    DeviceSettings,
     HubSettings,
     ImageSettings,
     ModelSettings,

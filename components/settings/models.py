@@ -12,18 +12,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from components.edge import limits
 from components.edge.fingerprint import hash_named
 from components.edge.names import (
-    DEVICE_ID_RULE,
     IMAGE_BY_DIGEST_RULE,
-    is_device_id,
     is_image_by_digest,
     is_image_reference,
 )
 from components.settings import files
 from components.settings.base import SettingsModel, Tags, Whole
 from components.settings.deployment import DeploymentSettings
+from components.settings.devices import Devices
 from components.settings.problems import Finding, did_you_mean, refuse, refuse_all
 
 MODES = ("containerImage", "package")
@@ -245,35 +243,6 @@ class ImageSettings(SettingsModel):
         return mode
 
 
-class DeviceSettings(SettingsModel):
-    id: str
-    existing: bool = False
-    """Whether somebody else made the identity. It is looked up, never changed and never deleted; its deployment is ours."""
-    tags: Tags = Field(default_factory=dict)
-    """Tags of the device's twin."""
-
-    @field_validator("id")
-    @classmethod
-    def _id(cls, device_id: str) -> str:
-        if not is_device_id(device_id):
-            refuse(DEVICE_ID_RULE, "choose another id, for example edge-1")
-        return device_id
-
-    @field_validator("tags")
-    @classmethod
-    def _tags(cls, tags: Tags) -> Tags:
-        findings = [
-            Finding(message, "shorten or rename it", path) for path, _, message in limits.excesses(tags) if path
-        ]
-        if (size := limits.twin_size(tags)) > limits.TAGS_SIZE_LIMIT:
-            findings.append(
-                Finding(f"are {size} bytes by the hub's count; it keeps {limits.TAGS_SIZE_LIMIT}", "shorten them")
-            )
-        if findings:
-            refuse_all(findings)
-        return tags
-
-
 class Settings(SettingsModel):
     """All settings of a stack."""
 
@@ -282,7 +251,7 @@ class Settings(SettingsModel):
     hub: HubSettings
     model: ModelSettings
     image: ImageSettings
-    devices: list[DeviceSettings]
+    devices: Devices
     deployment: DeploymentSettings
     role_assignments: bool = False
     """Whether the workspace's identity gets its roles here; needs Owner, which most do not have."""
