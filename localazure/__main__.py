@@ -1,4 +1,4 @@
-"""`python -m localazure up | down | status | logs | env-json | fault | principal | rbac | connection-string`: the command line.
+"""`python -m localazure up | down | remove | status | logs | env-json | fault | principal | rbac | connection-string`: the command line.
 
 Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 3 (`status`) not running.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from localazure import certs, control, environment, instance
 from localazure.cli import logs, owner, report
+from localazure.cli.remove import remove
 from localazure.instance import InstanceError
 
 NOT_RUNNING = 3
@@ -42,6 +43,12 @@ def _up(options: argparse.Namespace) -> int:
 def _down(options: argparse.Namespace) -> int:
     last = control.stop(options.folder, _say)
     print("the local Azure was not running" if last is None else report.stopped(last))
+    return 0
+
+
+def _remove(options: argparse.Namespace) -> int:
+    remove(options.folder, _say)
+    print(f"nothing is left of the local Azure in {options.folder}")
     return 0
 
 
@@ -111,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     up = command("up", _up, "start it in the background and wait until it answers")
     up.add_argument("--strict-rbac", action="store_true", help="enforce role assignments from now on (see: rbac)")
     command("down", _down, "stop it; its state stays")
+    command(
+        "remove",
+        _remove,
+        "stop it and remove all of it: its state, its devices' containers and networks, pulled images",
+    )
     command("status", _status, "what runs; exit code 3 when nothing does").add_argument(
         "--json", action="store_true", help="for programs"
     )

@@ -69,7 +69,7 @@ def local_azure(folder: Path) -> Iterator[LocalAzure]:
     try:
         yield azure
     finally:
-        azure.stop()
+        azure.command("remove")
 
 
 @dataclass(frozen=True)

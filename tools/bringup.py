@@ -112,6 +112,16 @@ def stop() -> None:
 
 def clean() -> None:
     """`make clean`: stop, then remove everything that this clone made. The cache of compiled tools stays."""
+    if instance.load(FOLDER):
+        try:
+            docker_host = docker_engine.ensure(ROOT)
+        except ToolError as error:
+            docker_host = docker_engine.own_host()
+            say(f"  what the devices left in Docker stays there: {error}")
+        call(
+            [sys.executable, "-m", "localazure", "remove"],
+            {"LOCALAZURE_HOME": str(FOLDER), "DOCKER_HOST": docker_host},
+        )
     stop()
     shutil.rmtree(LOCAL, ignore_errors=True)
 

@@ -29,11 +29,11 @@ def ensure(user: Path) -> str:
         if answers(host):
             return host
     with cache.lock("docker"):
-        if not answers(_host()):
+        if not answers(own_host()):
             _start()
         _users().mkdir(parents=True, exist_ok=True)
         (_users() / _key(user)).write_text(f"{user}\n")
-    return _host()
+    return own_host()
 
 
 def release(user: Path) -> bool:
@@ -64,7 +64,7 @@ def answers(host: str) -> bool:
 
 def _candidates() -> list[str]:
     configured = os.environ.get("DOCKER_HOST")
-    return [configured] if configured and configured != _host() else ["unix:///var/run/docker.sock"]
+    return [configured] if configured and configured != own_host() else ["unix:///var/run/docker.sock"]
 
 
 def _folder() -> Path:
@@ -79,7 +79,8 @@ def _key(user: Path) -> str:
     return hashlib.sha256(str(user.resolve()).encode()).hexdigest()[:16]
 
 
-def _host() -> str:
+def own_host() -> str:
+    """Where our engine answers when it runs."""
     return f"unix://{_folder() / 'docker.sock'}"
 
 
@@ -96,7 +97,7 @@ def _start() -> None:
     say("  start a Docker engine of our own")
     command = [
         dockerd,
-        f"--host={_host()}",
+        f"--host={own_host()}",
         f"--data-root={folder / 'data'}",
         f"--exec-root={folder / 'exec'}",
         f"--pidfile={folder / 'docker.pid'}",
@@ -104,7 +105,7 @@ def _start() -> None:
     with (folder / "dockerd.log").open("ab") as log:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     deadline = time.monotonic() + START_SECONDS
-    while not answers(_host()):
+    while not answers(own_host()):
         if time.monotonic() > deadline:
             last = "\n".join(f"    {line}" for line in (folder / "dockerd.log").read_text().splitlines()[-10:])
             raise ToolError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,15 +119,30 @@ class Containers:
 
 
 def remove_all(client: docker.DockerClient, folder: Path) -> None:
-    """Every container and network that carries the folder's label: the end of a device."""
-    label = f"{names.FOLDER_LABEL}={folder}"
-    with _explained(f"removing what belongs to the device in {folder}"):
-        for entry in client.api.containers(all=True, filters={"label": label}):
-            with contextlib.suppress(errors.NotFound):
-                client.api.remove_container(entry["Id"], force=True, v=True)
-        for entry in client.api.networks(filters={"label": label}):
-            with contextlib.suppress(errors.NotFound):
-                client.api.remove_network(entry["Id"])
+    """Every container and network of the device in `folder`, or of all devices in folders below it: the end of a device."""
+    with _explained(f"removing what belongs to the devices in {folder}"):
+        for entry in client.api.containers(all=True, filters={"label": names.FOLDER_LABEL}):
+            if _belongs(entry, folder):
+                with contextlib.suppress(errors.NotFound):
+                    client.api.remove_container(entry["Id"], force=True, v=True)
+        for entry in client.api.networks(filters={"label": names.FOLDER_LABEL}):
+            if _belongs(entry, folder):
+                with contextlib.suppress(errors.NotFound):
+                    client.api.remove_network(entry["Id"])
+
+
+def remove_images(client: docker.DockerClient, host: str) -> None:
+    """Every image name of the registries at the address `host`; layers that others use stay."""
+    with _explained(f"removing the images of the registries at {host}"):
+        for image in client.api.images():
+            for name in [*(image["RepoTags"] or []), *(image["RepoDigests"] or [])]:
+                if name.startswith(f"{host}:"):
+                    with contextlib.suppress(errors.NotFound):
+                        client.api.remove_image(name, force=True)
+
+
+def _belongs(entry: dict[str, Any], folder: Path) -> bool:
+    return Path(entry["Labels"].get(names.FOLDER_LABEL, os.sep)).is_relative_to(folder)
 
 
 @contextlib.contextmanager

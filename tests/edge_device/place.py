@@ -16,6 +16,7 @@ from azure.iot.hub.models import ConfigurationContent
 
 from localazure import certs, docker_engine
 from localazure.edge import DeviceSupervisor, names
+from localazure.edge.containers import remove_images
 from localazure.hub import HubService
 from localazure.instance import Instance
 from localazure.registry import RegistryService
@@ -72,10 +73,11 @@ class Place:
             self.service.delete_device(name)
         for name in names_:
             self.do(self.devices.settled(self.host, name))
-        for image in self.engine.images.list():
-            for reference in image.attrs["RepoDigests"] or []:
-                if reference.startswith(f"{self.registry_host}/"):
-                    self.engine.images.remove(reference)
+        remove_images(self.engine, self.instance.address)
+        self.stop()
+
+    def stop(self) -> None:
+        """As the daemon ends: everything stays on disk and in Docker."""
         self.do(self._stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)

@@ -15,7 +15,8 @@ import docker
 import psutil
 import pytest
 
-from localazure import instance
+from localazure import docker_engine, instance
+from localazure.cli.remove import remove
 from localazure.edge import names
 from localazure.edge.send import send_readings
 from tests.edge_device.place import Place, module
@@ -213,10 +214,34 @@ def test_removal_leaves_nothing(place: Place, echo: str) -> None:
     assert not place.folder("gone").exists()
 
 
+def test_remove_leaves_nothing_of_an_instance_and_all_of_others(
+    place: Place, tmp_path: Path, images: dict[str, str], deployed: str
+) -> None:
+    other = Place(instance.load_or_create(tmp_path / "azure"))
+    other.make_device("left")
+    pulled = f"{other.registry_host}/pulled"
+    other.engine.images.get(images["one"]).tag(pulled, "1")
+    content = other.manifest({"m": module(images["one"], imagePullPolicy="never")})
+    other.applied("left", other.deploy("left", content))
+    other.stop()
+    engine = docker_engine.connect()
+    label = f"{names.FOLDER_LABEL}={other.folder('left')}"
+    assert len(engine.containers.list(all=True, filters={"label": label})) == 1
+    assert len(engine.networks.list(filters={"label": label})) == 1
+    remove(other.instance.folder, print)
+    assert engine.containers.list(all=True, filters={"label": label}) == []
+    assert engine.networks.list(filters={"label": label}) == []
+    assert not any(tag.startswith(pulled) for image in engine.images.list() for tag in image.tags)
+    assert not other.instance.folder.exists()
+    engine.close()
+    assert len(place.containers(deployed)) == len(place.networks(deployed)) == 1
+
+
 DAEMON = """
 import sys, time
 from pathlib import Path
-from localazure import instance
+from localazure import docker_engine, instance
+from localazure.cli.remove import remove
 from tests.edge_device.place import Place, module
 place = Place(instance.load_or_create(Path(sys.argv[1])))
 place.make_device("orphan")

@@ -15,7 +15,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     running.up()
     running.fill()
     yield running
-    running.down()
+    running("remove")
 
 
 @pytest.fixture(autouse=True)
