@@ -1,6 +1,6 @@
 """IoT Hub's service side through azure-iot-hub: device identities, twins, deployments of one device.
 
-The SDK is thin and its errors hide the hub's words: `_call` unpacks them, and retries what the SDK does not (POST and PATCH; it
+The SDK is thin and its errors hide the hub's words: `call` unpacks them, and retries what the SDK does not (POST and PATCH; it
 also never retries without a Retry-After). Every call of ours may be repeated: puts carry the whole object and apply replaces the
 whole content. A repeated creation may meet its own first try (409), a repeated deletion likewise (404): callers know.
 """
@@ -56,19 +56,19 @@ class Hub:
         self.host_name: str = properties["hostName"]
         rule = azure.post(hub_id, f"IotHubKeys/{POLICY}/listkeys")
         connection = f"HostName={self.host_name};SharedAccessKeyName={POLICY};SharedAccessKey={rule['primaryKey']}"
-        self._registry = IoTHubRegistryManager.from_connection_string(connection)
-        self._configurations = IoTHubConfigurationManager.from_connection_string(connection)
+        self.registry = IoTHubRegistryManager.from_connection_string(connection)
+        self.configurations = IoTHubConfigurationManager.from_connection_string(connection)
 
     def device(self, device_id: str) -> Identity:
         """Raises NotFoundError when the hub answers 404."""
-        return _identity(_call("read the device", device_id, lambda: self._registry.get_device(device_id)))
+        return _identity(call("read the device", device_id, lambda: self.registry.get_device(device_id)))
 
     def create_edge_device(self, device_id: str, status: str, status_reason: str) -> Identity:
         """A new IoT Edge identity with SAS keys that the hub makes. Raises ConflictError when the id is taken."""
-        created = _call(
+        created = call(
             "create the device",
             device_id,
-            lambda: self._registry.create_device_with_sas(
+            lambda: self.registry.create_device_with_sas(
                 device_id, None, None, status, iot_edge=True, status_reason=status_reason
             ),
         )
@@ -76,10 +76,10 @@ class Hub:
 
     def set_status(self, identity: Identity, status: str) -> Identity:
         """Enable or disable; keys and place in the hierarchy are kept."""
-        updated = _call(
+        updated = call(
             "update the device",
             identity.device_id,
-            lambda: self._registry.update_device_with_sas(
+            lambda: self.registry.update_device_with_sas(
                 identity.device_id,
                 identity.etag,
                 identity.primary_key,
@@ -96,25 +96,25 @@ class Hub:
     def delete_device(self, device_id: str) -> None:
         """Absent is fine."""
         try:
-            _call("delete the device", device_id, lambda: self._registry.delete_device(device_id))
+            call("delete the device", device_id, lambda: self.registry.delete_device(device_id))
         except NotFoundError:
             return
 
     def tags(self, device_id: str) -> dict[str, Any]:
-        twin = _call("read the twin of", device_id, lambda: self._registry.get_twin(device_id))
+        twin = call("read the twin of", device_id, lambda: self.registry.get_twin(device_id))
         return dict(twin.tags or {})
 
     def merge_tags(self, device_id: str, tags: dict[str, Any]) -> None:
         """Merge into the twin's tags; None removes one."""
-        _call("tag the device", device_id, lambda: self._registry.update_twin(device_id, Twin(tags=tags), "*"))
+        call("tag the device", device_id, lambda: self.registry.update_twin(device_id, Twin(tags=tags), "*"))
 
     def apply(self, device_id: str, content: dict[str, Any]) -> int:
         """Replace what the device is to run by `{"modulesContent": {...}}`; the version of `$edgeAgent`'s desired properties then."""
         body = ConfigurationContent(modules_content=content["modulesContent"])
-        _call(
+        call(
             "apply the deployment to",
             device_id,
-            lambda: self._configurations.apply_configuration_on_edge_device(device_id, body),
+            lambda: self.configurations.apply_configuration_on_edge_device(device_id, body),
         )
         desired, _ = self.agent_twin(device_id)
         return int(desired["$version"])
@@ -140,14 +140,14 @@ class Hub:
             connect_timeout_in_seconds=seconds,
         )
         doing, resource = f"call {method} of", f"{device_id}/{module_id}"
-        result = _call(doing, resource, lambda: self._registry.invoke_device_module_method(device_id, module_id, call))
+        result = call(doing, resource, lambda: self.registry.invoke_device_module_method(device_id, module_id, call))
         if not 200 <= int(result.status) < 300:
             raise ServiceError(doing, resource, f"it answered {int(result.status)}")
         return result.payload
 
     def _module_twin(self, device_id: str, module_id: str) -> Twin:
         resource = f"{device_id}/{module_id}"
-        return _call("read the twin of", resource, lambda: self._registry.get_module_twin(device_id, module_id))
+        return call("read the twin of", resource, lambda: self.registry.get_module_twin(device_id, module_id))
 
 
 def _identity(device: Device) -> Identity:
@@ -165,7 +165,7 @@ def _identity(device: Device) -> Identity:
     )
 
 
-def _call(doing: str, resource: str, request: Callable[[], T]) -> T:
+def call(doing: str, resource: str, request: Callable[[], T]) -> T:
     """Run one SDK call with bounded retries; turn what the hub says into our errors."""
     retrying = Retrying(
         retry=retry_if_exception(_transient), stop=stop_after_attempt(ATTEMPTS), wait=_pause, reraise=True

@@ -49,7 +49,7 @@ def front(azure: Cloud, hub: Hub, hub_id: str) -> Iterator[tuple[Proxy, Hub]]:
     instance = azure.azure.instance
     with proxy(instance.address, instance.pki, f"https://{hub.host_name}") as made:
         behind = Hub(hub_id)
-        for client in (behind._registry, behind._configurations):
+        for client in (behind.registry, behind.configurations):
             client.protocol.config.base_url = f"https://{made.host}"
         yield made, behind
 
@@ -247,7 +247,7 @@ class TestFaults:
         self, front: tuple[Proxy, Hub], azure: Cloud
     ) -> None:
         _, hub = front
-        hub._registry.protocol.config.base_url = f"https://{azure.azure.instance.address}:9"
+        hub.registry.protocol.config.base_url = f"https://{azure.azure.instance.address}:9"
         begun = time.monotonic()
         with pytest.raises(ServiceError, match="refused") as caught:
             hub.device("edge-1")
