@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
-from components.dynamic import DynamicResource, Provider, gone, is_unknown
-from components.edge import manifest, validate
+from components import content
+from components.dynamic import DynamicResource, Provider, gone
+from components.edge import manifest
 from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
 from components.services import progress, rollback, rollout
 from components.services.errors import NotFoundError, RolloutError
@@ -20,7 +19,6 @@ from components.settings import Settings
 
 HISTORY = 3
 """How many deployments the outputs remember."""
-_SOME_IMAGE = f"registry.invalid/image@sha256:{'0' * 64}"
 _BASE_SECONDS = 60  # how long `destroy` gives a connected device to stop its modules
 
 
@@ -62,19 +60,7 @@ class EdgeDeploymentProvider(Provider):
     ignores = ("verify", "onFailure")
 
     def problems(self, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
-        if is_unknown(inputs["deployment"]) and not isinstance(inputs["deployment"], Mapping):
-            return []
-        deployment = dict(inputs["deployment"])
-        if is_unknown(deployment.get("image")):
-            deployment["image"] = _SOME_IMAGE  # not built yet; the rest can be judged all the same
-        if is_unknown(deployment):
-            return []
-        registries = [] if is_unknown(inputs["registries"]) else inputs["registries"]
-        try:
-            rendered = _render({"deployment": deployment, "registries": registries})
-        except ValueError as error:
-            return [("deployment", str(error))]
-        return [("deployment", str(violation)) for violation in validate.validate(rendered)]
+        return content.problems(inputs)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['hubId']}/devices/{props['deviceId']}/deployment", _roll_out(props, None))
@@ -82,13 +68,15 @@ class EdgeDeploymentProvider(Provider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
             hub = Hub(props["hubId"])
-            seen = _content_hash(_applied(hub, props["deviceId"], list(props["applied"])))
+            seen = content.content_hash(_applied(hub, props["deviceId"], list(props["applied"])))
         except NotFoundError:
             return gone()
         return ReadResult(id_, {**props, "contentHash": seen})
 
     def drifted(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
-        return "contentHash" in olds and olds["contentHash"] != _content_hash(_render(news)["modulesContent"])
+        return "contentHash" in olds and olds["contentHash"] != content.content_hash(
+            content.rendered(news)["modulesContent"]
+        )
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(_roll_out(_news, _olds))
@@ -113,9 +101,9 @@ class EdgeDeploymentProvider(Provider):
 def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[str, Any]:
     """Apply and verify. `good` are the outputs of the last deployment that succeeded: what a rollback goes back to."""
     device_id, say = props["deviceId"], _say(props["deviceId"])
-    content = _render(props)
+    made = content.rendered(props)["modulesContent"]
     hub = Hub(props["hubId"])
-    version = hub.apply(device_id, content)
+    version = hub.apply(device_id, {"modulesContent": made})
     say(f"applied version {version} of the deployment")
     health = "not verified"
     if props["verify"].get("enabled", True):
@@ -135,8 +123,8 @@ def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[
         "version": version,
         "health": health,
         "history": [{"image": props["deployment"]["image"], "version": version}, *ran][:HISTORY],
-        "applied": sorted(content["modulesContent"]),
-        "contentHash": _content_hash(content["modulesContent"]),
+        "applied": sorted(made),
+        "contentHash": content.content_hash(made),
     }
 
 
@@ -144,12 +132,7 @@ def _before(good: Mapping[str, Any] | None, registries: list[Any]) -> tuple[dict
     """The manifest to go back to, with today's credentials, and what to call it."""
     if good is None:
         return manifest.base_manifest(), "the base manifest, without modules"
-    return _render({**good, "registries": registries}), f"the deployment of {good['deployment']['image']}"
-
-
-def _render(props: Mapping[str, Any]) -> dict[str, Any]:
-    logins = {manifest.credential_id(entry["address"]): entry for entry in props["registries"]}
-    return manifest.render(props["deployment"], logins)
+    return content.rendered({**good, "registries": registries}), f"the deployment of {good['deployment']['image']}"
 
 
 def _applied(hub: Hub, device_id: str, modules: list[str]) -> dict[str, Any]:
@@ -161,12 +144,6 @@ def _applied(hub: Hub, device_id: str, modules: list[str]) -> dict[str, Any]:
 
 def _without_metadata(desired: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in desired.items() if key not in ("$metadata", "$version")}
-
-
-def _content_hash(modules_content: Mapping[str, Any]) -> str:
-    """Of everything but the registries' logins: passwords must not be guessable from the state."""
-    bare = manifest.without_credentials({"modulesContent": modules_content})
-    return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
 
 
 def _say(device_id: str) -> Any:

@@ -21,6 +21,7 @@ TIME_TO_LIVE_SECONDS = 7200
 
 SCHEMA_VERSION = "1.1"
 INPUT, OUTPUT = "amlInput", "amlOutput"
+_DESIRED, _LOGINS = "properties.desired", "runtime.settings.registryCredentials"
 
 # What a gateway listens on for its leaf devices: HTTPS, AMQP, MQTT. The portal's own default.
 _HUB_CREATE_OPTIONS = {
@@ -74,6 +75,27 @@ def render(deployment: Deployment, credentials: Mapping[str, Credential]) -> dic
     Raises:
         ValueError: the image is not named by digest, the module's name is not one, the createOptions cannot be written.
     """
+    name = deployment["module"]
+    module = _module(deployment)
+    routes = _whole(deployment["routes"]) if deployment.get("routes") is not None else default_routes(name)
+    return _manifest(deployment, credentials, modules={name: module}, routes=routes)
+
+
+def render_layer(deployment: Deployment, credentials: Mapping[str, Credential]) -> dict[str, Any]:
+    """The content of a layered deployment: only what it lays over a base, the module, the routes that the settings name (it has none
+    of its own: those of the base's module have the same names), the logins that its image needs.
+
+    Raises:
+        ValueError: as `render`.
+    """
+    agent: dict[str, Any] = {f"{_DESIRED}.modules.{deployment['module']}": _module(deployment)}
+    for key, login in sorted(credentials.items()):
+        agent[f"{_DESIRED}.{_LOGINS}.{key}"] = dict(login)
+    hub = {f"{_DESIRED}.routes.{name}": route for name, route in _whole(deployment.get("routes") or {}).items()}
+    return {"modulesContent": {"$edgeAgent": agent, **({"$edgeHub": hub} if hub else {})}}
+
+
+def _module(deployment: Deployment) -> dict[str, Any]:
     name, image = deployment["module"], deployment["image"]
     if not is_module_name(name):
         raise ValueError(f"cannot render the deployment of module {name!r}: {MODULE_NAME_RULE}")
@@ -91,8 +113,7 @@ def render(deployment: Deployment, credentials: Mapping[str, Credential]) -> dic
     }
     if "startupOrder" in deployment:
         module["startupOrder"] = _whole(deployment["startupOrder"])
-    routes = _whole(deployment["routes"]) if deployment.get("routes") is not None else default_routes(name)
-    return _manifest(deployment, credentials, modules={name: module}, routes=routes)
+    return module
 
 
 def base_manifest(runtime: Runtime | None = None) -> dict[str, Any]:
@@ -120,8 +141,10 @@ def credential_id(address: str) -> str:
 def without_credentials(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of a manifest (in the `modulesContent` form) with no registry logins: to be shown, compared or hashed."""
     bare = copy.deepcopy(dict(manifest))
-    desired = bare["modulesContent"]["$edgeAgent"]["properties.desired"]
-    desired.get("runtime", {}).get("settings", {}).pop("registryCredentials", None)
+    agent = bare["modulesContent"]["$edgeAgent"]
+    for key in [key for key in agent if key.startswith(f"{_DESIRED}.{_LOGINS}")]:
+        del agent[key]
+    agent.get(_DESIRED, {}).get("runtime", {}).get("settings", {}).pop("registryCredentials", None)
     return bare
 
 
