@@ -39,7 +39,7 @@ def _make(client: docker.DockerClient, name: str, labels: Mapping[str, str]) -> 
     """Docker refuses a subnet that somebody else took since we looked: then another one is tried."""
     refusal: errors.APIError | None = None
     for subnet in itertools.islice(subnets.free(_taken(client)), _TRIES):
-        ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=subnet)])
+        ipam = IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))])
         try:
             made = client.api.create_network(
                 name, driver="bridge", ipam=ipam, labels=dict(labels), check_duplicate=True

@@ -15,15 +15,15 @@ PREFIX = 26  # 62 hosts
 _SHORTEST_ROUTE = 8
 
 
-def free(taken: Iterable[str], dice: random.Random | None = None) -> Iterator[str]:
-    """Subnets of RANGE (`172.16.3.64/26`) that overlap none of `taken` (networks in CIDR form), in random order: two clones that
+def free(taken: Iterable[str], dice: random.Random | None = None) -> Iterator[ipaddress.IPv4Network]:
+    """Subnets of RANGE that overlap none of `taken` (networks in CIDR form), in random order: two clones that
     look at the same moment should not fight for the same one."""
     others = [network for text in taken if (network := _parse(text)) and network.overlaps(RANGE)]
     candidates = list(RANGE.subnets(new_prefix=PREFIX))
     (dice or random.Random()).shuffle(candidates)  # noqa: S311 - nothing secret
     for candidate in candidates:
         if not any(candidate.overlaps(other) for other in others):
-            yield str(candidate)
+            yield candidate
 
 
 def routes(table: str) -> list[str]:

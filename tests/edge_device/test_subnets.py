@@ -17,13 +17,13 @@ eth0	0000A8C0	00000000	0001	0	0	0	00FFFFFF	0	0	0
 
 
 def test_a_thousand_devices_have_networks_of_their_own() -> None:
-    found = [ipaddress.IPv4Network(text) for text in subnets.free([])]
+    found = list(subnets.free([]))
     assert len(found) == len(set(found)) == 1024
     assert all(network.num_addresses == 64 and network.subnet_of(subnets.RANGE) for network in found)
 
 
 def test_nothing_that_is_taken_is_given() -> None:
-    found = set(subnets.free(["172.16.0.0/17", "172.16.128.70/32", "172.17.0.0/16", "fd00::/64"]))
+    found = set(map(str, subnets.free(["172.16.0.0/17", "172.16.128.70/32", "172.17.0.0/16", "fd00::/64"])))
     assert len(found) == 511
     assert "172.16.128.64/26" not in found
     assert "172.16.128.0/26" in found
@@ -39,5 +39,5 @@ def test_two_clones_begin_at_different_places() -> None:
 
 def test_routes_of_this_machine_count_but_the_default_one() -> None:
     assert subnets.routes(ROUTES) == ["172.16.0.0/18", "192.168.0.0/24"]
-    assert not any(ipaddress.IPv4Network(text).subnet_of(ipaddress.IPv4Network("172.16.0.0/18"))
-                   for text in subnets.free(subnets.routes(ROUTES)))  # fmt: skip
+    taken = ipaddress.IPv4Network("172.16.0.0/18")
+    assert not any(subnet.overlaps(taken) for subnet in subnets.free(subnets.routes(ROUTES)))
