@@ -25,6 +25,7 @@ def _tools() -> dict[str, str]:
     cli = pulumi_cli.ensure()
     docker_host = docker_engine.ensure(ROOT)
     system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")
+    system.need("skopeo", package="skopeo", purpose="as a client of the local Azure's container registry")
     base = base_image.ensure_at(docker_host)
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), str(cli), os.environ.get("PATH", "")])
     return {"DOCKER_HOST": docker_host, "LOCALAZURE_BASE_IMAGE": base, "PATH": path}

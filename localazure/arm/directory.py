@@ -116,7 +116,7 @@ class Directory:
         found = [
             resource
             for resource in self._engine.resources.below(scope)
-            if resource.type != GROUP and not resource.type.startswith("Microsoft.Authorization/")
+            if resource.type != GROUP and "location" in self._engine.types[resource.type.casefold()].top
         ]
         bodies = [self._engine.present(resource) for resource in found]
         return [{key: body[key] for key in _SHOWN if key in body} for body in bodies if _matches(body, wanted)]

@@ -12,7 +12,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from localazure.arm import admission, identities, operations
-from localazure.arm.errors import ArmError, busy, group_not_found, not_implemented, resource_not_found
+from localazure.arm.errors import (
+    ArmError,
+    busy,
+    group_not_found,
+    not_implemented,
+    parent_not_found,
+    resource_not_found,
+)
 from localazure.arm.ids import Target, parse
 from localazure.arm.model import Answer, Call, Context, LongRunning, ResourceType, merge
 from localazure.arm.operations import Operations
@@ -51,6 +58,13 @@ class Engine:
                 raise group_not_found(scope.group)
         if scope.namespace and self.resources.get(scope.path) is None:
             raise resource_not_found(scope.type, scope.name, scope.group)
+        owner = f"{target.namespace}/{target.types[0]}".casefold() if len(target.types) > 1 else ""
+        if owner in self.types and self.parent(target) is None:
+            raise parent_not_found(target.names[0])
+
+    def parent(self, target: Target) -> Resource | None:
+        """The resource to which a nested one belongs."""
+        return self.resources.get(f"{target.scope}/providers/{target.namespace}/{target.types[0]}/{target.names[0]}")
 
     def require(self, call: Call, target: Target | None = None) -> Resource:
         target = target or call.target
@@ -74,7 +88,8 @@ class Engine:
         """A collection below a subscription or resource group: empty, never 404, when the parent exists."""
         kind = self.type_of(call)
         self.require_scope(call.target)
-        return [self.present(one) for one in self.resources.below(call.target.scope, kind.type)]
+        holder = call.target.path.rpartition("/")[0] if call.target.names else call.target.scope
+        return [self.present(one) for one in self.resources.below(holder, kind.type)]
 
     # --- PUT and PATCH
 
@@ -84,6 +99,7 @@ class Engine:
             self._open_for_writing(target)
             old = self.resources.get(target.path)
             self.preconditions(kind, call, old)
+            self._check_fixed(kind, target)
             kind.name.check(target.name or target.group or "", kind.error)
             inputs = admission.admit_put(kind, call.body or {})
             if old:
@@ -206,6 +222,12 @@ class Engine:
 
     # --- helpers
 
+    def _check_fixed(self, kind: ResourceType, target: Target) -> None:
+        for type_, name in zip(kind.type.split("/")[1:], target.names, strict=False):
+            only = kind.fixed.get(type_, name)
+            if only.casefold() != name.casefold():
+                raise kind.error(400, "InvalidResourceName", f"'{type_}' has one member, '{only}', and none '{name}'.")
+
     def _open_for_writing(self, target: Target) -> None:
         self.require_scope(target)
         group = target.group and self.resources.get(
@@ -233,7 +255,11 @@ class Engine:
         if kind.type == GROUP:
             return f"/subscriptions/{self.context.instance.subscription_id}/resourceGroups/{target.group}"
         namespace, *types = kind.type.split("/")
-        pairs = "".join(f"/{type_}/{name}" for type_, name in zip(types, target.names, strict=True))
+        names = [kind.fixed.get(type_, name) for type_, name in zip(types, target.names, strict=True)]
+        pairs = "".join(f"/{type_}/{name}" for type_, name in zip(types, names, strict=True))
+        parent = self.parent(target) if len(types) > 1 else None
+        if parent:
+            return parent.id + "/" + pairs.split("/", 3)[3]
         scope = parse(target.scope)
         holder = self.resources.get(target.scope) if scope.namespace else None
         if holder:

@@ -57,6 +57,14 @@ def resource_not_found(kind: str, name: str, group: str | None) -> ArmError:
     )
 
 
+def parent_not_found(name: str) -> ArmError:
+    return ArmError(
+        404,
+        "ParentResourceNotFound",
+        f"Can not perform requested operation on nested resource. Parent resource '{name}' not found.",
+    )
+
+
 def busy(resource_id: str) -> ArmError:
     return ArmError(
         409,

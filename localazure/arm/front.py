@@ -20,15 +20,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from localazure.arm import authorization_lists, operations
+from localazure.arm.access_policies import AccessPolicies
 from localazure.arm.deletion import Deletion
 from localazure.arm.directory import Directory, page
 from localazure.arm.engine import Engine
 from localazure.arm.errors import ArmError, invalid_content, not_implemented
+from localazure.arm.hub_metrics import HubMetrics
 from localazure.arm.ids import parse
 from localazure.arm.model import Answer, Call
 from localazure.arm.names import NameChecks
 from localazure.arm.rbac import Access
 from localazure.arm.resources import Json
+from localazure.arm.role_definitions import RoleDefinitions
 from localazure.arm.softdelete import SoftDelete
 from localazure.bodies import BodyError, TooLargeError, parse_json, read
 from localazure.identity import AuthError, arm_audiences
@@ -49,7 +52,15 @@ class Front:
     def __init__(self, engine: Engine, access: Access, listings: Sequence[Listing] = ()) -> None:
         self._engine, self._instance, self._access = engine, engine.context.instance, access
         self._deletion = Deletion(engine)
-        self._special: tuple[Listing, ...] = (Directory(engine), SoftDelete(engine), NameChecks(engine), *listings)
+        self._policies = AccessPolicies(engine)
+        self._special: tuple[Listing, ...] = (
+            Directory(engine),
+            SoftDelete(engine),
+            NameChecks(engine),
+            RoleDefinitions(engine),
+            HubMetrics(engine),
+            *listings,
+        )
         self.app = Starlette(routes=[Route("/{path:path}", self._handle, methods=_METHODS)])
 
     async def _handle(self, request: Request) -> Response:
@@ -92,6 +103,9 @@ class Front:
             answer = listing.answer(call)
             if answer:
                 return answer
+        policies = await self._policies.answer(call)
+        if policies:
+            return policies
         if call.target.subscription is None:
             raise not_implemented(call.method, call.target.path)
         if call.method == "POST":

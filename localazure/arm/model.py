@@ -38,6 +38,7 @@ class Hubs(Protocol):
     async def create(self, name: str, sku: str = ..., units: int = ...) -> str: ...
     async def delete(self, name: str) -> None: ...
     def keys(self, name: str) -> list[dict[str, str]]: ...
+    def usage(self, name: str) -> tuple[int, int]: ...
     def names(self) -> list[str]: ...
 
 
@@ -124,6 +125,8 @@ class ResourceType:
     type: ClassVar[str]
     """Canonical case, e.g. `Microsoft.Storage/storageAccounts`."""
     name: ClassVar[NameRule]
+    fixed: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Of a nested type: segments above it that have one name only."""
     api_versions: ClassVar[tuple[str, ...]]
     """Newest first; shown by the provider listing. Any well-formed version is accepted."""
 

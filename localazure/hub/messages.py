@@ -43,6 +43,15 @@ class Messages:
         self._hub = hub
         self._arrived = asyncio.Event()
 
+    def today(self) -> int:
+        """How many arrived since midnight UTC, of those that are kept."""
+        row = self._store.one(
+            "SELECT count(*) AS number FROM hub_messages WHERE hub = ? AND json_extract(document, '$.enqueuedTimeUtc') >= ?",
+            self._hub,
+            now()[:10],
+        )
+        return row["number"] if row else 0
+
     def append(self, sender: Key, bag: str, body: bytes) -> None:
         """Store a message in the caller's transaction; older ones than the retention go."""
         system, properties = parse_properties(bag)

@@ -123,6 +123,11 @@ class HubService:
         """`keyName`, `primaryKey`, `secondaryKey`, `rights` of each policy, as ARM's listkeys."""
         return self._get(name).policies.all()
 
+    def usage(self, name: str) -> tuple[int, int]:
+        """(identities of devices, device-to-cloud messages of this day in UTC that are still kept)."""
+        hub = self._get(name)
+        return hub.statistics()["totalDeviceCount"], hub.messages.today()
+
     def regenerate(self, name: str, key_name: str, which: str) -> None:
         """A new `primary` or `secondary` key, or `swap`; the old one is refused at once. Raises KeyError for an unknown policy too."""
         self._get(name).policies.regenerate(key_name, which)

@@ -90,6 +90,9 @@ class FakeHubs:
     def names(self) -> list[str]:
         return sorted(self.made)
 
+    def usage(self, name: str) -> tuple[int, int]:
+        return 3, 5
+
     def keys(self, name: str) -> list[dict[str, str]]:
         rights = {"iothubowner": "RegistryWrite, ServiceConnect, DeviceConnect", "service": "ServiceConnect"}
         return [

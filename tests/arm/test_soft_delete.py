@@ -6,7 +6,18 @@ from datetime import datetime, timedelta
 
 import httpx
 
-from tests.arm.bodies import LOGS, STORAGE, VAULT, WORKSPACE, logs, make_dependencies, storage, vault, workspace
+from tests.arm.bodies import (
+    IDENTITY,
+    LOGS,
+    STORAGE,
+    VAULT,
+    WORKSPACE,
+    logs,
+    make_dependencies,
+    storage,
+    vault,
+    workspace,
+)
 from tests.arm.cloud import LOCATION, Cloud
 
 
@@ -115,6 +126,42 @@ def test_a_soft_deleted_ml_workspace_blocks_its_name_until_it_is_purged(cloud: C
     assert again["properties"]["workspaceId"] != made["properties"]["workspaceId"]
     cloud.finish(cloud.delete(made["id"], {"forceToPurge": "true"}))
     cloud.make(WORKSPACE, "workspace", workspace(cloud))
+
+
+def test_a_soft_deleted_ml_workspace_is_recovered_with_its_id(cloud: Cloud) -> None:
+    make_dependencies(cloud)
+    recover = workspace(cloud, allowRecoverSoftDeletedWorkspace="True")
+    made = cloud.make(WORKSPACE, "workspace", recover)  # nothing to recover: made as ever
+    cloud.finish(cloud.delete(made["id"]))
+    elsewhere = cloud.make(STORAGE, "otherstorage", storage())["id"]
+    moved = recover | {"properties": recover["properties"] | {"storageAccount": elsewhere}}
+    refused = cloud.put(made["id"], {"location": LOCATION} | moved)
+    assert (refused.status_code, code(refused)) == (400, "BadRequest")
+    assert "storageAccount" in refused.json()["error"]["message"]
+    again = cloud.make(WORKSPACE, "workspace", recover)
+    assert again["properties"]["workspaceId"] == made["properties"]["workspaceId"]
+    assert "allowRecoverSoftDeletedWorkspace" not in again["properties"]
+    assert cloud.delete(made["id"], {"forceToPurge": "true"}).status_code == 202
+
+
+def test_what_an_ml_workspace_is_never_softly_deleted_with(cloud: Cloud) -> None:
+    make_dependencies(cloud)
+    identity = cloud.put(cloud.id(IDENTITY, "mine"), {"location": LOCATION}).json()["id"]
+    only = {"identity": {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}}
+    key = {
+        "status": "Enabled",
+        "keyVaultProperties": {"keyVaultArmId": cloud.id(VAULT, "mlvault"), "keyIdentifier": "k"},
+    }
+    for name, body in (
+        ("assigned", workspace(cloud, primaryUserAssignedIdentity=identity) | only),
+        ("customerkey", workspace(cloud, encryption=key)),
+    ):
+        made = cloud.make(WORKSPACE, name, body)
+        cloud.finish(cloud.delete(made["id"]))
+        again = cloud.make(WORKSPACE, name, body)
+        assert again["properties"]["workspaceId"] != made["properties"]["workspaceId"]
+    wrong = {"location": LOCATION} | workspace(cloud, softDeleteRetentionInDays=15)
+    assert cloud.put(cloud.id(WORKSPACE, "days"), wrong).status_code == 400
 
 
 def test_deleting_a_group_leaves_only_tombstones(cloud: Cloud) -> None:

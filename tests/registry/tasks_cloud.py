@@ -52,9 +52,10 @@ class TasksCloud(Cloud):
         await self.tasks.stop()
         await self.real_registries.stop()
 
-    def acr(self, name: str, *, admin: bool = True) -> str:
+    def acr(self, name: str, *, admin: bool = True, group: str = "rg") -> str:
         if name not in self._made:
-            self._made[name] = self.make(REGISTRY, name, registry(admin=admin))["id"]
+            self.make_group(group)
+            self._made[name] = self.make(REGISTRY, name, registry(admin=admin), group)["id"]
         return self._made[name]
 
     def host(self, name: str) -> str:

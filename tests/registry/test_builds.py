@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import tarfile
 import time
@@ -18,6 +19,7 @@ from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 
 from localazure import docker_engine
 from localazure.registry.tasks.engine import LABEL
+from tests.arm.examples import ALL, paths
 from tests.arm.test_sdk import Credential
 from tests.registry.tasks_cloud import RUNS, TasksCloud, source
 from tools import base_image
@@ -172,6 +174,44 @@ def test_images_without_a_step_that_runs(cloud: TasksCloud) -> None:
     docker_engine.connect().images.remove(f"{cloud.host('Plain01')}/app:one")
     run = cloud.schedule(acr, chained, isPushEnabled=False, **none).json()["name"]
     assert cloud.ended(acr, run)["status"] == "Failed"
+
+
+def test_official_examples(cloud: TasksCloud) -> None:
+    """The requests as they are shown, in the order in which a build needs them; only the source is our own."""
+    examples = {
+        one["file"].split("__")[3].removesuffix(".json"): one for one in ALL if one["file"].startswith("acrbuild")
+    }
+    acr = cloud.acr("myRegistry", group="myResourceGroup")
+
+    def ask(name: str, run: str = "", **changes: Any) -> httpx.Response:
+        example = examples[name]
+        url = re.sub(r"^/subscriptions/[^/]+", cloud.subscription, example["url"])
+        url = re.sub(r"/runs/[0-9a-f-]{36}", f"/runs/{run}", url)
+        query = {"api-version": example["version"]} | example.get("query", {})
+        body = example["body"] | changes if "body" in example else None
+        return cloud.request(example["method"], url, body, query=query)
+
+    def answered(name: str, run: str = "", **changes: Any) -> dict[str, Any]:
+        answer = ask(name, run, **changes)
+        assert str(answer.status_code) in examples[name]["statuses"], answer.text
+        # of builds that a trigger began, of tasks, of Windows' logs kept as artifacts
+        triggered = re.compile(r"imageUpdateTrigger|\.task$|logArtifact")
+        body = answer.json() if answer.content else {}
+        assert {key for key in examples[name]["keys"] if not triggered.search(key)} <= paths(body)
+        return dict(body)
+
+    answered("RegistriesGetBuildSourceUploadUrl")
+    location = cloud.upload(acr, {"DockerFile": "FROM scratch AS stage1\nCOPY a /a", "a": "b"})
+    run = answered("RegistriesScheduleRun_WithCustomCredentials", sourceLocation=location)["name"]
+    ended = cloud.ended(acr, run)
+    assert ended["status"] == "Succeeded", cloud.log(acr, run)
+    answered("RunsGet", run)
+    answered("RunsList")
+    assert "mysecrettestvalue" not in cloud.http.get(answered("RunsGetLogSasUrl", run)["logLink"]).text
+    second = cloud.schedule(acr, location).json()["name"]
+    answered("RunsCancel", second)
+    for other in ("RegistriesScheduleRun_Task", "RegistriesScheduleRun_FileTask_WithCustomCredentials"):
+        assert ask(other).status_code == 501
 
 
 @pytest.mark.parametrize(

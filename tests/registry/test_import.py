@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +14,14 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 
+from tests.arm.examples import ALL, title
 from tests.arm.test_sdk import Credential
 from tests.registry.tasks_cloud import TasksCloud
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 MEMBER = "application/vnd.oci.image.manifest.v1+json"
+IMPORTS = [one for one in ALL if "__Registries_ImportImage__" in one["file"]]
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +169,29 @@ def test_refusals(cloud: TasksCloud, source: dict[str, str], changes: dict[str, 
     answer = imported(cloud, {key: value.replace("{acr}", acr) for key, value in source.items()}, **changes)
     assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
     assert Content(cloud, "Target01").digest("copy", "one") is None
+
+
+@pytest.mark.parametrize("example", IMPORTS, ids=title)
+def test_official_examples(cloud: TasksCloud, example: dict[str, Any]) -> None:
+    """As they are shown, but for the subscription, the digest and the upper case in repositories, which no registry takes."""
+    made, _ = cloud.acr("sourceRegistry", group="sourceResourceGroup"), cloud.acr("myRegistry", group="myResourceGroup")
+    digest = Content(cloud, "sourceRegistry").image("sourcerepository", "sourceTag", b"official")
+    source = example["body"]["source"]
+    if "resourceId" in source:
+        image = source["sourceImage"].replace("Repository", "repository").replace("sha256:" + "0" * 64, digest)
+        source = source | {"resourceId": made, "sourceImage": image}
+    url = re.sub(r"^/subscriptions/[^/]+", cloud.subscription, example["url"])
+    targets = json.loads(json.dumps(example["body"]).replace("targetRepository", "targetrepository"))
+    body, query = targets | {"source": source}, {"api-version": example["version"]}
+    answer = cloud.request(example["method"], url, body, query=query)
+    if "PublicRegistry" in example["file"]:  # nothing leaves for Docker Hub
+        assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotImplemented")
+        return
+    assert str(answer.status_code) in example["statuses"]
+    assert {name.lower() for name in example["statuses"][str(answer.status_code)]} <= set(answer.headers)
+    assert cloud.finish(answer).status_code == 200
+    target = Content(cloud, "myRegistry")
+    assert target.digest("targetrepository", "targetTag") == target.digest("targetrepository1", digest) == digest
 
 
 def test_a_purged_workspace_is_told_once(cloud: TasksCloud) -> None:

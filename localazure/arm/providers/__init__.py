@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localazure.arm.model import ResourceType
 from localazure.arm.providers.authorization import RoleAssignment
+from localazure.arm.providers.blobcontainers import BlobContainer
 from localazure.arm.providers.containerregistry import Registry
 from localazure.arm.providers.devices import IotHub
 from localazure.arm.providers.insights import Component
@@ -19,6 +20,7 @@ def all_types() -> list[ResourceType]:
     return [
         ResourceGroup(),
         StorageAccount(),
+        BlobContainer(),
         Vault(),
         LogWorkspace(),
         Component(),

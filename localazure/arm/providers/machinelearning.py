@@ -6,14 +6,14 @@ from __future__ import annotations
 import uuid
 from types import MappingProxyType
 
-from localazure.arm import operations
+from localazure.arm import admission, operations
 from localazure.arm.errors import ArmError, not_implemented
 from localazure.arm.ids import parse
 from localazure.arm.model import Action, Answer, Call, Context, LongRunning, NameRule, ResourceType, lookup, properties
 from localazure.arm.providers.containerregistry import credentials
 from localazure.arm.resources import Json, Resource, Tombstone
 
-RETENTION = 14 * 24 * 3600.0
+_MOST_DAYS, _DAY = 14, 24 * 3600.0
 _STATUS = (
     "/subscriptions/{subscription}/providers/Microsoft.MachineLearningServices/locations/{location}"
     "/workspaceOperationsStatus/{operation}?type="
@@ -36,7 +36,8 @@ class MlWorkspace(ResourceType):
     api_versions = ("2025-12-01", "2024-04-01", "2022-05-01", "2020-01-01")
     top = ("location", "tags", "sku", "kind", "identity")
     writable = properties(
-        text="applicationInsights containerRegistry description discoveryUrl friendlyName imageBuildCompute "
+        text="allowRecoverSoftDeletedWorkspace applicationInsights containerRegistry description discoveryUrl friendlyName "
+        "imageBuildCompute "
         "keyVault primaryUserAssignedIdentity publicNetworkAccess storageAccount systemDatastoresAuthMode",
         flag="allowPublicAccessWhenBehindVnet enableDataIsolation hbiWorkspace v1LegacyMode",
         number="softDeleteRetentionInDays",
@@ -47,6 +48,7 @@ class MlWorkspace(ResourceType):
         {
             "sku.name": ("Basic", "Free", "Standard", "Premium"),
             "properties.publicNetworkAccess": ("Enabled", "Disabled"),
+            "properties.allowRecoverSoftDeletedWorkspace": ("True", "False"),
         }
     )
     immutable = ("properties.keyVault", "properties.storageAccount", "properties.hbiWorkspace")
@@ -63,7 +65,11 @@ class MlWorkspace(ResourceType):
     )
 
     def actions(self) -> dict[str, Action]:
-        return {"listkeys": self._list_keys, "liststorageaccountkeys": self._list_storage_keys}
+        return {
+            "listkeys": self._list_keys,
+            "liststorageaccountkeys": self._list_storage_keys,
+            "resynckeys": self._resync_keys,
+        }
 
     def defaults(self, resource: Resource) -> Json:
         return {
@@ -116,6 +122,10 @@ class MlWorkspace(ResourceType):
         if new.inputs.get("kind", "Default").casefold() != "default":
             raise not_implemented("workspaces of kind", new.inputs["kind"])
         new.properties.pop("discoveryUrl", None)  # writable in the contract, decided by the service
+        new.properties.pop("allowRecoverSoftDeletedWorkspace", None)  # says something about a tombstone only
+        days = new.properties.get("softDeleteRetentionInDays", _MOST_DAYS)
+        if not isinstance(days, int) or not 1 <= days <= _MOST_DAYS:
+            raise _invalid(f"softDeleteRetentionInDays is {days}: it must be 1 to {_MOST_DAYS}.")
         if old and "containerRegistry" in old.properties:
             new.properties.setdefault("containerRegistry", old.properties["containerRegistry"])
         if lookup(new.inputs, "identity.type") in (None, "None"):
@@ -146,12 +156,21 @@ class MlWorkspace(ResourceType):
             )
 
     def revive(self, tombstone: Tombstone, new: Resource) -> Json:
-        raise ArmError(
-            400, "BadRequest", "Soft-deleted workspace exists. Please purge or recover it. https://aka.ms/wsoftdelete"
-        )
+        """`allowRecoverSoftDeletedWorkspace` ("Allow a soft deleted workspace to be recovered") is in the API description of
+        2022-01-01-preview; a workspace comes back with its id, and so with its models."""
+        if new.properties.pop("allowRecoverSoftDeletedWorkspace", None) != "True":
+            message = "Soft-deleted workspace exists. Please purge or recover it. https://aka.ms/wsoftdelete"
+            raise ArmError(400, "BadRequest", message)
+        admission.check_immutable(self, new, tombstone.resource)
+        return new.inputs
 
     def retention(self, resource: Resource, call: Call | None) -> float | None:
-        return None if call and call.query.get("forcetopurge", "").lower() == "true" else RETENTION
+        """Never soft: with a key of the customer's, with user-assigned identities only (concept-soft-delete)."""
+        purged = call is not None and call.query.get("forcetopurge", "").lower() == "true"
+        own_key = lookup(resource.inputs, "properties.encryption.status") == "Enabled"
+        if purged or own_key or lookup(resource.inputs, "identity.type") == "UserAssigned":
+            return None
+        return resource.properties.get("softDeleteRetentionInDays", _MOST_DAYS) * _DAY
 
     async def _list_keys(self, context: Context, resource: Resource, call: Call) -> Answer:
         properties = resource.properties
@@ -170,6 +189,10 @@ class MlWorkspace(ResourceType):
         if registry and registry.properties.get("adminUserEnabled"):
             body["containerRegistryCredentials"] = {"location": registry.location} | credentials(context, registry)
         return Answer(200, body)
+
+    async def _resync_keys(self, context: Context, resource: Resource, call: Call) -> Answer:
+        """Keys of storage and registry are asked for when they are needed: there is no copy that could be stale."""
+        return Answer(200)
 
     async def _list_storage_keys(self, context: Context, resource: Resource, call: Call) -> Answer:
         return Answer(200, {"userStorageKey": _storage_key(context, resource)})

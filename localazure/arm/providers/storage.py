@@ -9,6 +9,7 @@ from types import MappingProxyType
 from localazure.arm import operations
 from localazure.arm.errors import ArmError, invalid_content
 from localazure.arm.model import Action, Answer, Call, Context, LongRunning, NameRule, ResourceType, properties
+from localazure.arm.providers.storage_sas import account_sas, service_sas
 from localazure.arm.resources import Json, Resource
 
 _SERVICES = {
@@ -88,7 +89,12 @@ class StorageAccount(ResourceType):
     )
 
     def actions(self) -> dict[str, Action]:
-        return {"listkeys": self._list_keys, "regeneratekey": self._regenerate_key}
+        return {
+            "listkeys": self._list_keys,
+            "regeneratekey": self._regenerate_key,
+            "listaccountsas": account_sas,
+            "listservicesas": service_sas,
+        }
 
     def defaults(self, resource: Resource) -> Json:
         properties: Json = {

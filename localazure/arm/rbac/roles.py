@@ -24,6 +24,10 @@ class Role:
     not_actions: tuple[str, ...] = ()
     data_actions: tuple[str, ...] = ()
 
+    @property
+    def description(self) -> str:
+        return _DESCRIPTIONS[self.name]
+
     def allows(self, action: str, data: bool) -> bool:
         """Whether it grants a control plane action, or with `data` one of the data plane."""
         if data:
@@ -31,6 +35,28 @@ class Role:
         return _matches(self.actions, action) and not _matches(self.not_actions, action)
 
 
+_DESCRIPTIONS = {
+    "Owner": "Grants full access to manage all resources, including the ability to assign roles in Azure RBAC.",
+    "Contributor": "Grants full access to manage all resources, but does not allow you to assign roles in Azure RBAC, manage assignments "
+    "in Azure Blueprints, or share image galleries.",
+    "Reader": "View all resources, but does not allow you to make any changes.",
+    "User Access Administrator": "Lets you manage user access to Azure resources.",
+    "Role Based Access Control Administrator": "Manage access to Azure resources by assigning roles using Azure RBAC. This role does not "
+    "allow you to manage access using other ways, such as Azure Policy.",
+    "AcrPull": "acr pull",
+    "AcrPush": "acr push",
+    "AcrDelete": "acr delete",
+    "IoT Hub Data Contributor": "Allows for full access to IoT Hub data plane operations.",
+    "IoT Hub Data Reader": "Allows for full read access to IoT Hub data-plane properties",
+    "IoT Hub Registry Contributor": "Allows for full access to IoT Hub device registry.",
+    "IoT Hub Twin Contributor": "Allows for read and write access to all IoT Hub device and module twins.",
+    "AzureML Data Scientist": "Can perform all actions within an Azure Machine Learning workspace, except for creating or deleting "
+    "compute resources and modifying the workspace itself.",
+    "Storage Blob Data Contributor": "Allows for read, write and delete access to Azure Storage blob containers and data",
+    "Storage Blob Data Reader": "Allows for read access to Azure Storage blob containers and data",
+    "Key Vault Administrator": "Perform all data plane operations on a key vault and all objects in it, including certificates, keys, and "
+    "secrets. Cannot manage key vault resources or manage role assignments.",
+}
 ROLES = (
     Role("8e3af657-a8ff-443c-a75c-2fe8c4bcb635", "Owner", ("*",)),
     Role(
