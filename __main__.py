@@ -16,26 +16,30 @@ from components.workspace import MlWorkspace, workspace_args
 stack = settings.load_from_pulumi()
 there = existing.look_up(stack)
 
-group = "" if there.everything else resources.ResourceGroup("aml-edge").name
-registry = ContainerRegistry("registry", registry_args(stack, there, group))
-workspace = MlWorkspace("ml", workspace_args(stack, there, group, registry.registry_id))
-hub = IotHub("hub", hub_args(stack, there, group))
+kept = pulumi.ResourceOptions(protect=stack.protect)
+group = "" if there.everything else resources.ResourceGroup("aml-edge", tags=stack.tags, opts=kept).name
+registry = ContainerRegistry("registry", registry_args(stack, there, group), kept)
+workspace = MlWorkspace("ml", workspace_args(stack, there, group, registry.registry_id), kept)
+hub = IotHub("hub", hub_args(stack, there, group), kept)
 model_id = there.model_id or RegisteredModel("model", model_inputs(stack, workspace.workspace_id)).model_id
 where = (workspace.workspace_id, registry.registry_id)
 image: ModelImage | PromotedImage
 if stack.image.ref:
-    image = PromotedImage("image", promoted_inputs(stack.image.ref, stack.image.fingerprint, registry.registry_id))
+    image = PromotedImage("image", promoted_inputs(stack, registry.registry_id))
 else:
     image = ModelImage("image", image_inputs(stack, there.model_hash, *where, [model_id], hub.hub_id))
 
 devices, deployments = {}, {}
 for device in stack.devices:
     devices[device.id] = EdgeDevice(
-        device.id, {"hub_id": hub.hub_id, "device_id": device.id, "tags": device.tags, "existing": device.existing}
+        device.id,
+        {"hub_id": hub.hub_id, "device_id": device.id, "tags": device.tags, "existing": device.existing},
+        kept,
     )
     inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, [registry.credentials.login])
     deployments[device.id] = EdgeDeployment(f"{device.id}-deployment", inputs)
 
+pulumi.export("stack", f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
 pulumi.export("workspaceConfig", workspace.config)
 pulumi.export("loginServer", registry.credentials.login_server)
 pulumi.export("registryUsername", registry.credentials.username)

@@ -40,7 +40,7 @@ def deployment_inputs(
 ) -> EdgeDeploymentInputs:
     """From a stack's settings, for one of its devices."""
     deployment = settings.deployment.for_manifest()
-    if (settings.image.builder, settings.image.mode) == ("azureml", "package"):
+    if settings.image.mode == "package" and settings.image.builder in ("azureml", "none"):
         own = {"Entrypoint": ["python", f"{APP_ROOT}/{PACKAGE_SOURCE}/edge_runtime"]}
         deployment["createOptions"] = {**own, **deployment.get("createOptions", {})}
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from pulumi import ComponentResource, Input, Output, ResourceOptions
@@ -18,13 +19,19 @@ class IotHubArgs(TypedDict):
     sku: str
     """F1, S1, S2 or S3; Basic tiers cannot deploy to IoT Edge."""
     units: int
-    tags: NotRequired[Input[dict[str, Input[str]]]]
+    tags: NotRequired[Mapping[str, Input[str]] | None]
 
 
 def hub_args(settings: Settings, existing: Existing, group: Input[str]) -> IotHubArgs:
     """From a stack's settings."""
     hub = settings.hub
-    return {"existing_id": existing.hub_id, "resource_group_name": group, "sku": hub.sku, "units": hub.units}
+    return {
+        "existing_id": existing.hub_id,
+        "resource_group_name": group,
+        "sku": hub.sku,
+        "units": hub.units,
+        "tags": settings.tags,
+    }
 
 
 class IotHub(ComponentResource):

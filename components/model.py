@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from pulumi import Input, Output, ResourceOptions
-from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, ReadResult, UpdateResult
 
-from components.dynamic import DynamicResource, Provider, gone
+from components.dynamic import DynamicResource, Provider, gone, is_unknown
 from components.edge.fingerprint import hash_named
 from components.services import progress
 from components.services.aml import client
 from components.services.aml.client import workspace_config
-from components.services.errors import NotFoundError
+from components.services.errors import NotFoundError, ServiceError
 from components.settings import Settings
 
 
@@ -22,7 +23,7 @@ class RegisteredModelInputs(TypedDict):
     """ARM id of the workspace."""
     name: str
     contentHash: str
-    """SHA-256 of the file or folder; what makes two registrations the same."""
+    """SHA-256 of the model; what makes two registrations the same. Where `path` holds another one, the workspace must have it already."""
     path: str
     """Where the file or folder is on this machine."""
     tags: NotRequired[dict[str, str]]
@@ -35,7 +36,7 @@ def model_inputs(settings: Settings, workspace_id: Input[str]) -> RegisteredMode
     return {
         "workspaceId": workspace_id,
         "name": settings.model.name,
-        "contentHash": model_hash(settings),
+        "contentHash": settings.model.content_hash or model_hash(settings),
         "path": settings.model.path or "",
         "tags": {**settings.model.tags, **lineage},
         "description": settings.model.description,
@@ -52,8 +53,15 @@ class RegisteredModelProvider(Provider):
     ignores = ("path",)
     optional = ("tags", "description")
 
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        checked = super().check(_olds, news)
+        registered = all(_olds.get(key) == checked.inputs[key] for key in ("contentHash", "workspaceId", "name"))
+        if not registered and not _at_hand(checked.inputs) and not _find(checked.inputs):
+            checked.failures.append(CheckFailure("contentHash", _absent(checked.inputs)))
+        return checked
+
     def create(self, props: dict[str, Any]) -> CreateResult:
-        model = _register(props)
+        model = _take(props)
         return CreateResult(f"{props['workspaceId']}/models/{props['name']}", _outputs(props, model))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -66,20 +74,57 @@ class RegisteredModelProvider(Provider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         if _olds["contentHash"] != _news["contentHash"]:
-            return UpdateResult(_outputs(_news, _register(_news)))
-        arguments = {
-            "model_id": _olds["modelId"],
-            "tags": _news.get("tags") or {},
-            "description": _news.get("description") or "",
-        }
-        model = client.call(workspace_config(_news["workspaceId"]), "update_model", arguments)
-        return UpdateResult(_outputs(_news, model))
+            return UpdateResult(_outputs(_news, _take(_news)))
+        return UpdateResult(_outputs(_news, _update(_news, _olds["modelId"])))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         try:
             client.call(workspace_config(_props["workspaceId"]), "delete_model", {"model_id": _props["modelId"]})
         except NotFoundError:
             return
+
+
+def _absent(inputs: Mapping[str, Any]) -> str:
+    return (
+        f"the workspace has not registered the model {inputs['contentHash'][:12]}, and {inputs['path']} does not hold it. Check out "
+        "the commit that the promoted image was built from, or promote again"
+    )
+
+
+def _at_hand(inputs: Mapping[str, Any]) -> bool:
+    """Whether the file or folder on this machine is the model."""
+    path = Path(inputs["path"])
+    return path.exists() and hash_named(path) == inputs["contentHash"]
+
+
+def _find(inputs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The newest version of the name with this content in the workspace."""
+    if is_unknown(inputs["workspaceId"]):
+        return None
+    arguments = {"model_name": inputs["name"], "content_hash": inputs["contentHash"]}
+    found: dict[str, Any] | None = client.call(workspace_config(inputs["workspaceId"]), "find_content", arguments)
+    return found
+
+
+def _take(props: dict[str, Any]) -> dict[str, Any]:
+    """Register the model, or take the version that has its content."""
+    if _at_hand(props):
+        return _register(props)
+    found = _find(props)
+    if not found:
+        raise ServiceError("register the model", props["name"], _absent(props))
+    return _update(props, found["id"])
+
+
+def _update(props: dict[str, Any], model_id: str) -> dict[str, Any]:
+    """Tags and description."""
+    arguments = {
+        "model_id": model_id,
+        "tags": props.get("tags") or {},
+        "description": props.get("description") or "",
+    }
+    updated: dict[str, Any] = client.call(workspace_config(props["workspaceId"]), "update_model", arguments)
+    return updated
 
 
 def _register(props: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 from components.dynamic import DynamicResource, Provider, gone, is_unknown
 from components.services import imports, progress, registry
 from components.services.errors import NotFoundError
+from components.settings import Settings
 
 
 class PromotedImageInputs(TypedDict):
@@ -21,13 +22,18 @@ class PromotedImageInputs(TypedDict):
     fingerprint: NotRequired[str]
     """Of what the image was built from; it becomes the tag."""
     retain: NotRequired[bool]
-    """Whether the images stay in the registry when this is destroyed. They do unless told otherwise."""
+    """Whether the images that were imported stay in the registry when this is destroyed; they do in a state that does not say."""
 
 
-def promoted_inputs(ref: str, fingerprint: str, registry_id: Input[str]) -> PromotedImageInputs:
-    """From a stack's settings `image.ref` and `image.fingerprint`."""
-    inputs: PromotedImageInputs = {"registryId": registry_id, "sourceRef": ref}
-    return {**inputs, "fingerprint": fingerprint} if fingerprint else inputs
+def promoted_inputs(settings: Settings, registry_id: Input[str]) -> PromotedImageInputs:
+    """From a stack's settings, whose `image.ref` is set."""
+    image = settings.image
+    return {
+        "registryId": registry_id,
+        "sourceRef": image.ref or "",
+        "fingerprint": image.fingerprint,
+        "retain": image.retain,
+    }
 
 
 class PromotedImageProvider(Provider):

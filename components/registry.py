@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 from pulumi import ComponentResource, Input, Output, ResourceOptions
@@ -22,7 +23,7 @@ class ContainerRegistryArgs(TypedDict):
     resource_group_name: Input[str]
     sku: str
     """Basic, Standard or Premium."""
-    tags: NotRequired[Input[dict[str, Input[str]]]]
+    tags: NotRequired[Mapping[str, Input[str]] | None]
 
 
 def registry_args(settings: Settings, existing: Existing, group: Input[str]) -> ContainerRegistryArgs:
@@ -32,6 +33,7 @@ def registry_args(settings: Settings, existing: Existing, group: Input[str]) -> 
         "enable_admin_user": settings.registry.enable_admin_user,
         "resource_group_name": group,
         "sku": settings.registry.sku,
+        "tags": settings.tags,
     }
 
 
@@ -49,7 +51,7 @@ class ContainerRegistry(ComponentResource):
         self.credentials = RegistryCredentials(
             f"{name}-credentials",
             {"registryId": self.registry_id, "enableAdminUser": bool(existing and args.get("enable_admin_user"))},
-            ResourceOptions(parent=self, deleted_with=made),
+            ResourceOptions(parent=self, deleted_with=made, protect=False),  # looked up, so nothing is lost with it
         )
         self.register_outputs({"registryId": self.registry_id, "loginServer": self.credentials.login_server})
 

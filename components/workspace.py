@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from pulumi import ComponentResource, Input, Output, ResourceOptions
@@ -37,7 +38,7 @@ class MlWorkspaceArgs(TypedDict):
     description: NotRequired[str]
     role_assignments: NotRequired[bool]
     """Give the workspace's identity its roles on storage, vault and registry; needs the Owner role."""
-    tags: NotRequired[Input[dict[str, Input[str]]]]
+    tags: NotRequired[Mapping[str, Input[str]] | None]
 
 
 def workspace_args(
@@ -51,6 +52,7 @@ def workspace_args(
         "friendly_name": settings.workspace.friendly_name,
         "description": settings.workspace.description,
         "role_assignments": settings.role_assignments,
+        "tags": settings.tags,
     }
 
 
@@ -145,7 +147,7 @@ class MlWorkspace(ComponentResource):
                 ),
                 principal_id=workspace.identity.apply(lambda identity: identity.principal_id if identity else ""),
                 principal_type=authorization.PrincipalType.SERVICE_PRINCIPAL,  # the SDK's default, User, fails for identities
-                opts=ResourceOptions(parent=self),
+                opts=ResourceOptions(parent=self, protect=False),
             )
 
 

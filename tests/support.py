@@ -16,12 +16,10 @@ from typing import Any
 from localazure import instance as instances
 from localazure import requests
 from localazure.instance import Instance
-from localazure.provider import launcher
-from tools import environment
+from tools import environment, pulumi
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "components", "scoring")
-AZURE_NATIVE = "3.24.0"
 
 
 @dataclass(frozen=True)
@@ -91,14 +89,9 @@ class Project:
                 shutil.copyfile(source, folder / name)
         (folder / ".venv").symlink_to(sys.prefix)  # Pulumi.yaml names it
         project = cls(folder, azure)
-        plugin = folder.parent / "plugin"
-        plugin.mkdir(exist_ok=True)
-        launcher.write_launcher(plugin, Path(sys.executable), ROOT)
         for variable in ("PULUMI_HOME", "PULUMI_BACKEND_URL"):
             Path(azure.env[variable].removeprefix("file://")).mkdir(parents=True, exist_ok=True)
-        project.pulumi(
-            "plugin", "install", "resource", "azure-native", AZURE_NATIVE, "--file", str(plugin), "--reinstall"
-        )
+        pulumi.install_plugin(azure.env, folder.parent / "plugin")
         project.pulumi("stack", "select", "--create", project.stack)
         return project
 

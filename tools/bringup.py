@@ -8,14 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from localazure import instance
-from localazure.provider import launcher
-from tools import base_image, docker_engine, environment, pulumi_cli, system
+from tools import base_image, docker_engine, environment, pulumi, pulumi_cli, system
 from tools.console import ToolError, say
 from tools.environment import FOLDER, LOCAL, ROOT, STACK
-
-AZURE_NATIVE = "3.24.0"  # the version that pulumi_azure_native in requirements.txt asks for
 
 
 def prepare() -> dict[str, str]:
@@ -32,7 +30,7 @@ def prepare() -> dict[str, str]:
     call([sys.executable, "-m", "localazure", "up"], values)
     for folder in (LOCAL / "pulumi-state", LOCAL / "pulumi-home"):
         folder.mkdir(parents=True, exist_ok=True)
-    _install_plugin(values)
+    pulumi.install_plugin(values, LOCAL / "azure-native-plugin")
     return values
 
 
@@ -85,19 +83,9 @@ def free_dead_lock(values: dict[str, str], stack: str) -> None:
             return
 
 
-def stack_outputs(values: dict[str, str], stack: str = STACK) -> dict[str, object]:
+def stack_outputs(values: dict[str, str], stack: str = STACK) -> dict[str, Any]:
     """The stack's outputs, secret ones left out. Empty when nothing has been brought up."""
-    finished = subprocess.run(
-        ["pulumi", "stack", "output", "--json", "--stack", stack, "--non-interactive"],
-        cwd=ROOT,
-        env=environment.for_process(values),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if finished.returncode:
-        raise ToolError(f"could not read the outputs of the stack {stack}: {finished.stderr.strip()[:500]}")
-    outputs: dict[str, object] = json.loads(finished.stdout)
+    outputs: dict[str, Any] = pulumi.read(values, "stack", "output", "--json", "--stack", stack)
     return outputs
 
 
@@ -124,30 +112,3 @@ def clean() -> None:
         )
     stop()
     shutil.rmtree(LOCAL, ignore_errors=True)
-
-
-def _install_plugin(values: dict[str, str]) -> None:
-    """The local plugin under azure-native's name, in the Pulumi home of this clone only."""
-    source = LOCAL / "azure-native-plugin"
-    source.mkdir(parents=True, exist_ok=True)
-    launcher.write_launcher(source, Path(sys.executable), ROOT)
-    installed = Path(values["PULUMI_HOME"]) / "plugins" / f"resource-azure-native-v{AZURE_NATIVE}"
-    program = "pulumi-resource-azure-native"
-    if (installed / program).exists() and (installed / program).read_bytes() == (source / program).read_bytes():
-        return
-    command = [
-        "pulumi",
-        "plugin",
-        "install",
-        "resource",
-        "azure-native",
-        AZURE_NATIVE,
-        "--file",
-        str(source),
-        "--reinstall",
-    ]
-    finished = subprocess.run(
-        command, env=environment.for_process(values), capture_output=True, text=True, check=False, cwd=os.sep
-    )
-    if finished.returncode:
-        raise ToolError(f"could not install the local azure-native plugin: {finished.stderr.strip()[:500]}")

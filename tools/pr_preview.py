@@ -14,9 +14,8 @@ import tempfile
 from pathlib import Path
 
 from localazure import instance
-from localazure.provider import launcher
 from pipeline import run
-from tools import bringup, environment
+from tools import environment, pulumi
 from tools.console import ToolError, say
 from tools.environment import ROOT, STACK
 
@@ -33,7 +32,7 @@ def comment(values: dict[str, str], base: str, stack: str = STACK) -> tuple[str,
         process = environment.for_process(mine)
         try:
             _quiet("start a scratch local Azure", [sys.executable, "-m", "localazure", "up"], ROOT, process)
-            _plugin(scratch, process)
+            pulumi.install_plugin(mine, scratch / "plugin")
             for project in ("base", "head"):
                 (scratch / project / ".venv").symlink_to(ROOT / ".venv")
             _quiet(f"bring up {base}", ["pulumi", "stack", "select", "--create", stack], scratch / "base", process)
@@ -74,14 +73,6 @@ def _environment(values: dict[str, str], scratch: Path) -> dict[str, str]:
         (scratch / name).mkdir()
     cli = Path(shutil.which("pulumi", path=values["PATH"]) or "").parent
     return environment.variables(made, values["DOCKER_HOST"], values["LOCALAZURE_BASE_IMAGE"], cli, scratch)
-
-
-def _plugin(scratch: Path, process: dict[str, str]) -> None:
-    source = scratch / "plugin"
-    source.mkdir()
-    launcher.write_launcher(source, Path(sys.executable), ROOT)
-    command = ["pulumi", "plugin", "install", "resource", "azure-native", bringup.AZURE_NATIVE, "--file", str(source)]
-    _quiet("install the local plugin", command, scratch, process)
 
 
 def _tear_down(stack: str, scratch: Path, process: dict[str, str]) -> None:

@@ -130,7 +130,7 @@ class _Retry(RetryPolicy):
 
 def get(resource_id: str, api_version: str | None = None) -> dict[str, Any]:
     """GET an ARM resource by its id. Raises NotFoundError only on ARM's own 404."""
-    return _json("read", resource_id, _send("read", "GET", resource_id, resource_id, api_version=api_version))
+    return _json("read", resource_id, send("read", "GET", resource_id, resource_id, api_version=api_version))
 
 
 def post(
@@ -144,13 +144,13 @@ def post(
     """POST an action such as `listkeys`; its answer, which may hold secrets. One that starts something is not `repeatable`:
     it is not sent again when its answer was lost."""
     doing, path = f"call {action} on", f"{resource_id}/{action}"
-    sent = _send(doing, "POST", resource_id, path, body or {}, api_version, repeatable)
+    sent = send(doing, "POST", resource_id, path, body or {}, api_version, repeatable)
     return _json(doing, resource_id, sent)
 
 
 def patch(resource_id: str, body: dict[str, Any]) -> dict[str, Any]:
     """PATCH an ARM resource; the updates that we make (tags, adminUserEnabled) are synchronous."""
-    return _json("update", resource_id, _send("update", "PATCH", resource_id, resource_id, body))
+    return _json("update", resource_id, send("update", "PATCH", resource_id, resource_id, body))
 
 
 def collection(path: str) -> list[dict[str, Any]]:
@@ -160,7 +160,7 @@ def collection(path: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     following = path
     while following:
-        page = _json("list", path, _send("list", "GET", path, following, api_version=version))
+        page = _json("list", path, send("list", "GET", path, following, api_version=version))
         found += page.get("value", [])
         # ARM's nextLink is absolute and repeats the api-version
         following = str(page.get("nextLink") or "").removeprefix(cloud().resource_manager)
@@ -171,7 +171,7 @@ def name_of(resource_id: str) -> str:
     return resource_id.rstrip("/").rsplit("/", 1)[-1]
 
 
-def _send(
+def send(
     doing: str,
     method: str,
     resource_id: str,
@@ -180,6 +180,11 @@ def _send(
     api_version: str | None = None,
     repeatable: bool = True,
 ) -> HttpResponse:
+    """One request to ARM and its answer below 300, for what needs its status or headers; `doing` and `resource_id` are for errors.
+
+    Without `repeatable` it is sent once: its answer may be lost although it has begun. Raises ServiceError, NotFoundError (404),
+    ConflictError (409).
+    """
     version = api_version or API_VERSIONS[_type_of(doing, resource_id)]
     query = {} if "api-version=" in path else {"api-version": version}
     request = HttpRequest(method, f"{cloud().resource_manager}{path}", params=query, json=body)
@@ -194,7 +199,7 @@ def _send(
     if answer.status_code < 300:
         return answer
     kind = {404: NotFoundError, 409: ConflictError}.get(answer.status_code, ServiceError)
-    raise kind(doing, resource_id, f"{answer.status_code} {_message(answer)}", _advice(answer.status_code))
+    raise kind(doing, resource_id, f"{answer.status_code} {message(answer)}", _advice(answer.status_code))
 
 
 def _json(doing: str, resource_id: str, answer: HttpResponse) -> dict[str, Any]:
@@ -215,7 +220,8 @@ def _type_of(doing: str, resource_id: str) -> str:
     return kind
 
 
-def _message(answer: HttpResponse) -> str:
+def message(answer: HttpResponse) -> str:
+    """`code: message` of ARM's error in a response."""
     try:
         body = answer.json()
         error = body.get("error", body)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from components.services import azure, registry
-from components.services.azure import _message, _send
 from components.services.errors import NotFoundError, ServiceError
 
 WAIT_SECONDS = 900
@@ -63,7 +62,7 @@ def _import(registry_id: str, source: Reference, tag: str) -> None:
         "targetTags": [f"{source.repository}:{tag}"],
         "mode": "Force",  # the tag is for people; what counts is the digest
     }
-    started = _send(doing, "POST", registry_id, f"{registry_id}/importImage", body, repeatable=False)
+    started = azure.send(doing, "POST", registry_id, f"{registry_id}/importImage", body, repeatable=False)
     operation = started.headers.get("Location") or started.headers.get("Azure-AsyncOperation")
     deadline = time.monotonic() + WAIT_SECONDS
     status = started.status_code
@@ -73,26 +72,31 @@ def _import(registry_id: str, source: Reference, tag: str) -> None:
         time.sleep(_POLL_SECONDS)
         path = operation.removeprefix(azure.cloud().resource_manager)
         try:
-            answer = _send(f"{doing} (its operation)", "GET", registry_id, path)
+            answer = azure.send(f"{doing} (its operation)", "GET", registry_id, path)
         except NotFoundError as error:  # the operation's own answer: the source has no such manifest
             raise _absent(source) from error
         status = answer.status_code
         if status == 200 and answer.content and answer.json().get("status") in ("Failed", "Canceled"):
             raise ServiceError(
-                doing, registry_id, _message(answer), "Check the source image and the rights on its registry."
+                doing, registry_id, azure.message(answer), "Check the source image and the rights on its registry."
             )
 
 
 def _registry_of(registry_id: str, server: str) -> str:
-    """The ARM id of the registry with this login server, in the subscription of `registry_id`."""
-    subscription = "/".join(registry_id.split("/")[:3])
-    for found in azure.collection(f"{subscription}/providers/Microsoft.ContainerRegistry/registries"):
-        if found["properties"].get("loginServer") == server:
-            return str(found["id"])
+    """The ARM id of the registry with this login server, in the subscription of `registry_id` or another that this identity sees:
+    dev and prod often have one each."""
+    own = registry_id.split("/")[2]
+    others = (str(entry["subscriptionId"]) for entry in azure.collection("/subscriptions"))
+    for subscription in dict.fromkeys((own, *others)):
+        for found in azure.collection(
+            f"/subscriptions/{subscription}/providers/Microsoft.ContainerRegistry/registries"
+        ):
+            if found["properties"].get("loginServer") == server:
+                return str(found["id"])
     raise ServiceError(
         "find the registry to import from",
         server,
-        f"no registry in {subscription} has this login server that this identity may read",
+        "no registry that this identity may read has this login server",
         "Give this identity the roles Reader and AcrPull on the source registry, or share one registry (aml-edge:registry.existing).",
     )
 

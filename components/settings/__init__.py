@@ -53,6 +53,8 @@ _DEFAULTS: dict[str, Any] = {
     "image": {},
     "devices": [{"id": "edge-1"}],
     "deployment": {},
+    "tags": {},
+    "protect": False,
     "roleAssignments": False,
 }
 

@@ -23,10 +23,13 @@ from components.settings.base import SettingsModel, Tags, Whole
 from components.settings.deployment import DeploymentSettings
 from components.settings.devices import Devices
 from components.settings.problems import Finding, did_you_mean, refuse, refuse_all
+from components.settings.tags import AzureTags
 
 MODES = ("containerImage", "package")
-BUILDERS = ("azureml", "acr", "docker")
-"""A mode is a choice of `azureml` only; it means nothing to the others, so that `image.builder` alone switches a stack."""
+BUILDERS = ("azureml", "acr", "docker", "none")
+"""`none` refuses to build: `image.ref` says what runs.
+
+A mode is a choice of `azureml` only; it means nothing to the others, so that `image.builder` alone switches a stack."""
 
 _HUB_UNITS = {"F1": 1, "S1": 200, "S2": 200, "S3": 10}  # "IoT Hub quotas and throttling"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")  # azureml-core, model_name_validation
@@ -102,7 +105,8 @@ class ModelSettings(SettingsModel):
     name: str = ""
     """The name in Azure ML; the file's name without its ending when left out."""
     content_hash: str | None = None
-    """What the file must hold, SHA-256 as `modelHash` shows it: the model in a promoted image. `make promote` writes it."""
+    """SHA-256 of the model in a promoted image; `make promote` writes it. The file may hold a newer one as long as the workspace has
+    registered this one: main goes on while prod stays. A stack that builds refuses a file that holds another."""
     promoted_from: str = ""
     """`dev best_model:3`: where a promoted model came from; becomes a tag of the registered model."""
     description: str = ""
@@ -121,20 +125,6 @@ class ModelSettings(SettingsModel):
         if path is None and info.data.get("existing", "refused by itself") is None:
             refuse("must be set", "pulumi config set --path aml-edge:model.path scoring/model.pkl")
         return path
-
-    @field_validator("content_hash")
-    @classmethod
-    def _content_hash(cls, content_hash: str | None, info: ValidationInfo) -> str | None:
-        path = info.data.get("path")
-        if content_hash is None or path is None:
-            return content_hash
-        found = hash_named(((info.context or {}).get("root") or Path.cwd()) / path)
-        if found != content_hash:
-            refuse(
-                f"{path} holds another model ({found})",
-                "check out the commit that the promoted image was built from, or promote again",
-            )
-        return content_hash
 
     @field_validator("name")
     @classmethod
@@ -253,11 +243,16 @@ class Settings(SettingsModel):
     image: ImageSettings
     devices: Devices
     deployment: DeploymentSettings
+    tags: AzureTags = Field(default_factory=dict)
+    """Of every Azure resource that the stack makes; models, images and twins have tags of their own."""
+    protect: bool = False
+    """Whether Pulumi refuses to delete or replace what cannot be made again: the resource group, the registry, the workspace with what
+    it is attached to, the hub, the identities of devices."""
     role_assignments: bool = False
     """Whether the workspace's identity gets its roles here; needs Owner, which most do not have."""
 
     @model_validator(mode="after")
-    def _what_exists_hangs_together(self) -> Settings:
+    def _what_exists_hangs_together(self, info: ValidationInfo) -> Settings:
         findings = [
             Finding(
                 "a device can exist only in a hub that exists",
@@ -270,7 +265,21 @@ class Settings(SettingsModel):
         if self.model.existing and not self.workspace.existing:
             fix = "set aml-edge:workspace.existing"
             findings.append(Finding("a model can exist only in a workspace that exists", fix, ("model", "existing")))
-        if self.model.path is None and self.image.builder != "azureml":
+        if self.model.content_hash and self.model.path and not self.image.ref:
+            root = (info.context or {}).get("root") or Path.cwd()
+            if (found := hash_named(root / self.model.path)) != self.model.content_hash:
+                rule = f"{self.model.path} holds another model ({found})"
+                findings.append(
+                    Finding(rule, "take contentHash out, or bring that model back", ("model", "contentHash"))
+                )
+        if self.image.builder == "none" and not self.image.ref:
+            fix = (
+                "promote the image that another stack has verified: make promote FROM=... TO=... (it writes image.ref)"
+            )
+            findings.append(
+                Finding("must be set: this stack builds nothing (image.builder: none)", fix, ("image", "ref"))
+            )
+        if self.model.path is None and self.image.builder not in ("azureml", "none"):
             fix = "name the model's file, or use image.builder azureml, which takes it from the workspace"
             findings.append(Finding(f"the builder {self.image.builder} needs the model's file", fix, ("model", "path")))
         if self.registry.enable_admin_user and not (self.registry.existing or self.workspace.existing):

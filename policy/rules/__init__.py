@@ -55,7 +55,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "stateful-protected",
         "What cannot be made again is protected against deletion.",
-        "Set `protect` on it; to really delete it, take that back in a commit of its own.",
+        "Set `aml-edge:protect: true`; docs/promotion.md says how a protected stack is taken down.",
         check=state.protected,
         default="advisory",
     ),

@@ -13,7 +13,10 @@ STATEFUL = frozenset(
         "azure-native:iothub:IotHubResource",
         "azure-native:storage:StorageAccount",
         "azure-native:keyvault:Vault",
+        "azure-native:operationalinsights:Workspace",
+        "azure-native:applicationinsights:Component",
         "azure-native:resources:ResourceGroup",
+        "pulumi-python:dynamic/edge:DeviceIdentity",
     }
 )
 

@@ -65,6 +65,7 @@ class Monitor(MockMonitor):
                 "parent": request.parent.rpartition("::")[2],
                 "parentType": request.parent.split("::")[2].rpartition("$")[2] if request.parent else "",
                 "custom": request.custom,
+                "protect": request.protect,
                 "secretOutputs": sorted(request.additionalSecretOutputs),
                 "deletedWith": request.deletedWith.rpartition("::")[2],
                 "replaceOnChanges": sorted(request.replaceOnChanges),

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from components.edge.fingerprint import hash_tree
+from components.edge.fingerprint import hash_named
 from components.model import RegisteredModelProvider
 from components.services.aml import client
 from components.services.aml.client import workspace_config
 from components.services.errors import NotFoundError, ServiceError
-from tests.components.life import Life
+from tests.components.life import CheckError, Life
 from tests.services.cloud import Cloud, environment
 
 
@@ -31,7 +31,7 @@ def life() -> Life:
 
 def wanted(workspace_id: str, file: Path, content: bytes, name: str, **more: Any) -> dict[str, Any]:
     file.write_bytes(content)
-    inputs = {"workspaceId": workspace_id, "name": name, "contentHash": hash_tree(file), "path": str(file)}
+    inputs = {"workspaceId": workspace_id, "name": name, "contentHash": hash_named(file), "path": str(file)}
     return {**inputs, "tags": {"area": "iot"}, "description": "one", **more}
 
 
@@ -46,7 +46,8 @@ def test_the_life_of_a_model(life: Life, workspace_id: str, tmp_path: Path) -> N
     assert (life.outs["modelId"], life.outs["version"]) == ("story:1", 1)
     assert life.id == f"{workspace_id}/models/story"
     assert life.up(wanted(workspace_id, file, b"1", "story")) == "same"
-    moved = tmp_path / "elsewhere.pkl"
+    moved = tmp_path / "elsewhere" / "model.pkl"
+    moved.parent.mkdir()
     assert life.preview(wanted(workspace_id, moved, b"1", "story")) == "same"
 
     retagged = wanted(workspace_id, file, b"1", "story", tags={"area": "x"}, description="two")
@@ -73,6 +74,30 @@ def test_the_life_of_a_model(life: Life, workspace_id: str, tmp_path: Path) -> N
     life.destroy()
     life.id, life.outs = kept
     assert life.refresh() is False
+
+
+def test_a_promoted_model_needs_its_file_only_until_it_is_registered(
+    life: Life, workspace_id: str, tmp_path: Path
+) -> None:
+    """main goes on to another model while prod stays with its own, and goes back to one before that."""
+    file = tmp_path / "model.pkl"
+    one, two = (wanted(workspace_id, file, content, "promoted") for content in (b"1", b"2"))
+    with pytest.raises(CheckError, match=r"model\.pkl does not hold it"):
+        life.preview(one)
+    file.write_bytes(b"1")
+    life.up(one)
+    file.write_bytes(b"2")
+    life.up(two)
+    file.write_bytes(b"3")
+    assert life.preview(two) == "same"
+    lineage = {"promotedFrom": "organization/aml-edge/staging promoted:7"}
+    assert life.up({**one, "tags": lineage}) == "update"
+    assert life.outs["modelId"] == "promoted:1"
+    assert in_azure(workspace_id, "promoted:1")["tags"] == lineage
+    client.call(workspace_config(workspace_id), "delete_model", {"model_id": "promoted:2"})
+    with pytest.raises(ServiceError, match="has not registered the model"):
+        life.provider.update("id", life.outs, two)
+    life.destroy()
 
 
 def test_what_a_killed_run_registered_is_taken_over(life: Life, workspace_id: str, tmp_path: Path) -> None:
@@ -131,7 +156,7 @@ def test_a_file_may_have_any_name(life: Life, azure: Cloud, workspace_id: str, t
         (source / "__init__.py").write_text("raise SystemExit('this is a model')")
     else:
         source.write_bytes(b"raise SystemExit('this is a model')")
-    inputs = {"workspaceId": workspace_id, "name": name, "contentHash": hash_tree(source), "path": str(source)}
+    inputs = {"workspaceId": workspace_id, "name": name, "contentHash": hash_named(source), "path": str(source)}
     assert life.up(inputs) == "create"
     stored = b"".join(one.read_bytes() for one in (azure.azure.folder / "blobs").rglob("*") if one.is_file())
     assert stored.count(b"raise SystemExit('this is a model')") >= 1
@@ -150,9 +175,10 @@ def test_with_the_workspace_the_model_is_gone(life: Life, azure: Cloud, registry
 
 def test_a_model_file_that_is_gone_since_the_preview_is_named(life: Life, workspace_id: str, tmp_path: Path) -> None:
     inputs = wanted(workspace_id, tmp_path / "model.pkl", b"1", "nofile")
+    news = life.check(inputs)
     (tmp_path / "model.pkl").unlink()
     with pytest.raises(ServiceError, match=r"model\.pkl"):
-        life.up(inputs)
+        life.provider.create(news)
 
 
 def use_in_an_image(azure: Cloud, workspace_id: str, model_id: str) -> str:

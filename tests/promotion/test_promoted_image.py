@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.promoted_image import PromotedImageProvider
+from components.services import azure as azure_requests
 from components.services import imports, registry
 from components.services.errors import ServiceError
 from tests.services.cloud import Cloud, cloud
@@ -98,8 +99,20 @@ def test_what_its_source_does_not_have_is_refused(azure: Cloud, source: str, tar
 
 
 def test_a_registry_that_nobody_knows_is_refused(target: str) -> None:
-    with pytest.raises(ServiceError, match="has this login server"):
+    with pytest.raises(ServiceError, match="no registry that this identity may read"):
         PROVIDER.create(props(target, "elsewhere.example/anomaly@sha256:" + "1" * 64))
+
+
+def test_the_source_may_be_in_another_subscription(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The local Azure has one subscription, so its lists are stood in for here."""
+    kind = "providers/Microsoft.ContainerRegistry/registries"
+    lists = {
+        "/subscriptions": [{"subscriptionId": "prod"}, {"subscriptionId": "dev"}],
+        f"/subscriptions/prod/{kind}": [{"id": "/prod/r", "properties": {"loginServer": "prod.io"}}],
+        f"/subscriptions/dev/{kind}": [{"id": "/dev/r", "properties": {"loginServer": "dev.io"}}],
+    }
+    monkeypatch.setattr(azure_requests, "collection", lists.__getitem__)
+    assert imports._registry_of("/subscriptions/prod/resourceGroups/g", "dev.io") == "/dev/r"
 
 
 def test_gone_is_what_the_registry_says(azure: Cloud, source: str, target: str) -> None:

@@ -10,19 +10,30 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
-from tools import policy_pack, promotion
+from tools import policy_pack, promotion, release
 from tools.console import ToolError
-from tools.promotion import Release
+from tools.release import Release, Source
 
 REF = "r.io/anomaly@sha256:" + "a" * 64
 OLD = "r.io/anomaly@sha256:" + "b" * 64
 HEALTHY = {
+    "stack": "organization/aml-edge/dev",
     "imageRef": REF,
     "imageFingerprint": "f1",
     "modelId": "best_model:3",
-    "deployments": {"e": {"health": "healthy"}},
+    "deployments": {"e": {"health": "healthy", "history": [{"image": REF}, {"image": OLD}]}},
 }
-STATE = {"deployment": {"resources": [{"type": promotion._MODEL, "outputs": {"contentHash": "c" * 64}}]}}
+BUILT = {"type": release.BUILT, "inputs": {"mode": "package"}}
+REGISTERED = {"type": release.MODEL, "outputs": {"contentHash": "c" * 64}}
+LINEAGE = "organization/aml-edge/dev best_model:3"
+SUCCEEDED = {"kind": "update", "result": "succeeded"}
+
+
+def source(
+    outputs: dict[str, Any] | None = None, updates: Any = (SUCCEEDED,), resources: Any = (REGISTERED, BUILT)
+) -> Source:
+    config = {"aml-edge:image": {"objectValue": {"mode": "package"}}}
+    return Source("dev", {**HEALTHY, **(outputs or {})}, resources, updates, config)
 
 
 @pytest.mark.parametrize(
@@ -36,20 +47,44 @@ STATE = {"deployment": {"resources": [{"type": promotion._MODEL, "outputs": {"co
             {"deployments": {"e": {"health": "healthy"}, "f": {"health": "rolled back"}}},
             "deployment of f is rolled back",
         ),
+        ({"deployments": {"e": {"health": "healthy", "history": [{"image": OLD}]}}}, f"e runs {OLD}, not {REF}"),
+        ({"deployments": {"e": {"health": "not verified"}}}, "not verified"),
         ({"deployments": {"e": {}}}, "of unknown health"),
         ({"deployments": {"e": None}}, "of unknown health"),
     ],
 )
 def test_unhealthy(change: dict[str, Any], problem: str | None) -> None:
-    found = promotion.unhealthy({**HEALTHY, **change})
+    found = release.unfit(source(change))
     assert bool(found) is bool(problem)
     assert problem is None or problem in found[0]
 
 
+@pytest.mark.parametrize(
+    ("updates", "fit"),
+    [
+        ([SUCCEEDED, {"kind": "update", "result": "failed"}], True),
+        ([{"kind": "update", "result": "failed"}, SUCCEEDED], False),
+        ([{"kind": "refresh", "result": "succeeded"}, {"kind": "update", "result": "failed"}], False),
+        ([{"kind": "update", "result": "in-progress"}], False),
+        ([{"kind": "update"}], False),
+        ([], True),
+    ],
+)
+def test_a_failed_update_leaves_old_outputs_that_look_healthy(updates: Any, fit: bool) -> None:
+    assert bool(release.unfit(source(updates=updates))) is not fit
+
+
 def test_a_release_names_its_lineage() -> None:
-    assert promotion.release("dev", HEALTHY, STATE) == Release(REF, "f1", "c" * 64, "dev best_model:3")
+    assert release.release(source()) == Release(REF, "f1", "package", "c" * 64, LINEAGE)
     with pytest.raises(ToolError, match="registered no model"):
-        promotion.release("dev", HEALTHY, {"deployment": {}})
+        release.release(source(resources=()))
+
+
+def test_the_way_an_image_starts_goes_with_it() -> None:
+    """Images of the mode `package` are started by createOptions, in a stack that did not build them too."""
+    assert release.release(source(resources=[REGISTERED])).mode == "package", "of a stack that promoted: its file's"
+    docker = {"type": release.BUILT, "inputs": {"mode": ""}}
+    assert release.release(source(resources=[REGISTERED, docker])).mode == "containerImage"
 
 
 @pytest.fixture
@@ -88,43 +123,45 @@ def test_the_stack_files_edit_keeps_comments_and_order(project: Path) -> None:
     file = project / "Pulumi.staging.yaml"
     file.write_text(file.read_text().replace("name: anomaly", "name: anomaly # the product's name"))
     before = file.read_text().splitlines()
-    wanted = promotion.release("dev", HEALTHY, STATE)
+    wanted = release.release(source())
     promotion.write(_values(project), "staging", wanted, project)
     after = file.read_text().splitlines()
     assert [line for line in after if line in before] == before
     assert [line.strip() for line in after if line not in before] == [
         f"contentHash: {'c' * 64}",
-        "promotedFrom: dev best_model:3",
+        f"promotedFrom: {LINEAGE}",
         "fingerprint: f1",
+        "mode: package",
         f"ref: {REF}",
     ]
-    assert promotion._read(file.read_text()) == wanted
+    assert release.read(file.read_text()) == wanted
 
 
 def test_rollback_finds_what_was_committed_before(project: Path) -> None:
     values, old, new = (
         _values(project),
-        Release(OLD, "f0", "d" * 64, "dev m:1"),
-        Release(REF, "f1", "c" * 64, "dev m:2"),
+        Release(OLD, "f0", "package", "d" * 64, "dev m:1"),
+        Release(REF, "f1", "package", "c" * 64, "dev m:2"),
     )
     with pytest.raises(ToolError, match="no other image"):
-        promotion.before("staging", project)
-    for release in (old, new):
-        promotion.write(values, "staging", release, project)
+        release.before("staging", project)
+    for one in (old, new):
+        promotion.write(values, "staging", one, project)
         _commit(project)
-    assert promotion.before("staging", project) == old
+    assert release.before("staging", project) == old
     promotion.write(values, "staging", old, project)
-    assert promotion.before("staging", project) == new, "the way back from a way back"
+    assert release.before("staging", project) == new, "the way back from a way back"
 
 
 def test_a_promotion_that_is_refused_leaves_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values, text = _values(project), (project / "Pulumi.staging.yaml").read_text()
     monkeypatch.setattr(policy_pack, "flags", lambda *_: [])
     with pytest.raises(ToolError, match="preview"):  # there is no program in this folder
-        promotion._write_and_apply(values, "staging", promotion.release("dev", HEALTHY, STATE), True, project)
+        promotion._write_and_apply(values, "staging", release.release(source()), True, project)
     assert (project / "Pulumi.staging.yaml").read_text() == text
 
 
-def test_a_stack_is_not_promoted_to_itself() -> None:
+@pytest.mark.parametrize("source", ["dev", "organization/aml-edge/dev"])
+def test_a_stack_is_not_promoted_to_itself(source: str) -> None:
     with pytest.raises(ToolError, match="the same stack"):
-        promotion.promote({}, "dev", "dev")
+        promotion.promote({}, source, "dev")

@@ -25,6 +25,7 @@ __all__ = [
     "create_image",
     "delete_image",
     "delete_model",
+    "find_content",
     "find_model",
     "get_model",
     "image_state",
@@ -53,9 +54,8 @@ def register_model(
     description: str,
 ) -> dict[str, Any]:
     """Find the model of that name and content, or register it. `model_path` is relative to the working directory."""
-    same = Model.list(workspace, name=model_name, properties=[[CONTENT_PROPERTY, content_hash]])
-    if same:
-        model = max(same, key=lambda found: found.version)
+    model = _with_content(workspace, model_name, content_hash)
+    if model:
         progress(f"{model.id} has this content already")
         _retag(model, tags, description)
     else:
@@ -70,6 +70,19 @@ def register_model(
         )
         progress(f"registered {model.id}")
     return _model(Model(workspace, model_name, version=model.version))
+
+
+def find_content(
+    workspace: Workspace, progress: Progress, *, model_name: str, content_hash: str
+) -> dict[str, Any] | None:
+    """The newest version of the name that has this content; None where none has."""
+    model = _with_content(workspace, model_name, content_hash)
+    return _model(Model(workspace, model_name, version=model.version)) if model else None
+
+
+def _with_content(workspace: Workspace, model_name: str, content_hash: str) -> Model | None:
+    same = Model.list(workspace, name=model_name, properties=[[CONTENT_PROPERTY, content_hash]])
+    return max(same, key=lambda found: found.version) if same else None
 
 
 def find_model(workspace: Workspace, progress: Progress, *, model_name: str, version: int | None) -> dict[str, Any]:
