@@ -5,7 +5,7 @@ from pulumi_azure_native import resources
 
 from components import existing, settings
 from components.deployment import EdgeDeployment, deployment_inputs
-from components.device import EdgeDevice
+from components.device import EdgeDevice, device_args
 from components.hub import IotHub, hub_args
 from components.image import ModelImage, image_inputs
 from components.model import RegisteredModel, model_inputs
@@ -31,11 +31,7 @@ else:
 
 devices, deployments = {}, {}
 for device in stack.devices:
-    devices[device.id] = EdgeDevice(
-        device.id,
-        {"hub_id": hub.hub_id, "device_id": device.id, "tags": device.tags, "existing": device.existing},
-        kept,
-    )
+    devices[device.id] = EdgeDevice(device.id, device_args(stack, device, hub.hub_id), kept)
     inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, [registry.credentials.login])
     deployments[device.id] = EdgeDeployment(f"{device.id}-deployment", inputs)
 
@@ -51,4 +47,5 @@ pulumi.export("imageFingerprint", image.fingerprint)
 pulumi.export("devices", {name: device.status for name, device in devices.items()})
 pulumi.export("connectionStrings", {name: device.connection_string for name, device in devices.items()})
 pulumi.export("configToml", {name: device.config_toml for name, device in devices.items()})
+pulumi.export("cloudInit", {name: device.cloud_init for name, device in devices.items()})
 pulumi.export("deployments", {name: deployment.summary for name, deployment in deployments.items()})

@@ -30,5 +30,9 @@ class RolloutError(ServiceError):
     replaced = False
 
 
+class ChangedError(ServiceError):
+    """Somebody else changed the resource since it was read (412)."""
+
+
 class ConflictError(ServiceError):
     """The resource exists already (409)."""

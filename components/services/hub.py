@@ -7,6 +7,7 @@ whole content. A repeated creation may meet its own first try (409), a repeated 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from urllib3.exceptions import ProtocolError
 
 from components.services import azure
-from components.services.errors import ConflictError, NotFoundError, ServiceError
+from components.services.errors import ChangedError, ConflictError, NotFoundError, ServiceError
 
 T = TypeVar("T")
 POLICY = "iothubowner"  # the policy with RegistryWrite and ServiceConnect that every hub has from its creation
@@ -74,8 +75,10 @@ class Hub:
         )
         return _identity(created)
 
-    def set_status(self, identity: Identity, status: str) -> Identity:
-        """Enable or disable; keys and place in the hierarchy are kept."""
+    def replace(self, identity: Identity, **changes: str) -> Identity:
+        """Write `status`, `status_reason`, `primary_key`, `secondary_key` of an identity as read; the rest of it is kept.
+        One request, all or nothing. Raises ChangedError when somebody wrote it meanwhile."""
+        identity = dataclasses.replace(identity, **changes)  # type: ignore[arg-type]
         updated = call(
             "update the device",
             identity.device_id,
@@ -84,7 +87,7 @@ class Hub:
                 identity.etag,
                 identity.primary_key,
                 identity.secondary_key,
-                status,
+                identity.status,
                 iot_edge=True,
                 status_reason=identity.status_reason,
                 device_scope=identity.scope,
@@ -133,14 +136,14 @@ class Hub:
 
     def invoke(self, device_id: str, module_id: str, method: str, payload: Any, seconds: int) -> Any:
         """Call a direct method of a module and give its answer's payload. Raises ServiceError too when its status is not 2xx."""
-        call = CloudToDeviceMethod(
+        asked = CloudToDeviceMethod(
             method_name=method,
             payload=payload,
             response_timeout_in_seconds=seconds,
             connect_timeout_in_seconds=seconds,
         )
         doing, resource = f"call {method} of", f"{device_id}/{module_id}"
-        result = call(doing, resource, lambda: self.registry.invoke_device_module_method(device_id, module_id, call))
+        result = call(doing, resource, lambda: self.registry.invoke_device_module_method(device_id, module_id, asked))
         if not 200 <= int(result.status) < 300:
             raise ServiceError(doing, resource, f"it answered {int(result.status)}")
         return result.payload
@@ -174,7 +177,7 @@ def call(doing: str, resource: str, request: Callable[[], T]) -> T:
         return retrying(request)
     except HttpOperationError as error:
         status = error.response.status_code
-        kind = {404: NotFoundError, 409: ConflictError}.get(status, ServiceError)
+        kind = {404: NotFoundError, 409: ConflictError, 412: ChangedError}.get(status, ServiceError)
         raise kind(doing, resource, f"{status} {_message(error)}", _advice(status)) from None
     except (ClientException, DeserializationError) as error:  # no answer, or one that is not the hub's
         first = (str(getattr(error, "inner_exception", None) or error).splitlines() or [""])[0][:300]

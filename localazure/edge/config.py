@@ -27,7 +27,9 @@ class DeviceConfig:
 
     iothub_hostname: str
     device_id: str
-    primary_key: str = field(repr=False)
+    key: str | Path = field(repr=False)
+    """Base64 text, or the file that holds the key's raw bytes."""
+
     hostname: str
     folder: Path
     ca: Path
@@ -37,6 +39,11 @@ class DeviceConfig:
     certificate: Path
     certificate_key: Path
     agent_env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def primary_key(self) -> str:
+        """Base64. A key file is read each time, as aziot-keyd does: a new key counts without a restart. Raises OSError."""
+        return base64.b64encode(self.key.read_bytes()).decode() if isinstance(self.key, Path) else self.key
 
     @property
     def hub_address(self) -> str:
@@ -64,7 +71,7 @@ def load(path: Path) -> DeviceConfig:
     return DeviceConfig(
         iothub_hostname=_text(provisioning, "iothub_hostname", path),
         device_id=device_id,
-        primary_key=_key(authentication.get("device_id_pk"), path),
+        key=_key(authentication.get("device_id_pk"), path),
         hostname=str(document.get("hostname") or device_id).lower(),
         folder=path.absolute().parent,
         ca=_file(_text(document, "trust_bundle_cert", path), path),
@@ -97,8 +104,8 @@ def _file(uri: str, path: Path) -> Path:
     return Path(unquote(parts.path))
 
 
-def _key(given: Any, path: Path) -> str:
-    """Base64 text from `{ value = "..." }` or from the raw bytes of `{ uri = "file:///..." }` (as aziot-keyd keeps keys)."""
+def _key(given: Any, path: Path) -> str | Path:
+    """Base64 text from `{ value = "..." }`, or the file of `{ uri = "file:///..." }`, which must be readable."""
     if isinstance(given, dict) and isinstance(given.get("value"), str):
         text = given["value"]
         try:
@@ -109,7 +116,8 @@ def _key(given: Any, path: Path) -> str:
     if isinstance(given, dict) and isinstance(given.get("uri"), str):
         file = _file(given["uri"], path)
         try:
-            return base64.b64encode(file.read_bytes()).decode()
+            file.read_bytes()
         except OSError as error:
             raise ConfigError(f"{path}: device_id_pk.uri: {error}") from error
+        return file
     raise ConfigError(f'{path}: device_id_pk must be {{ value = "<base64>" }} or {{ uri = "file:///..." }}')

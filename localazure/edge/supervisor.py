@@ -26,6 +26,7 @@ log = logging.getLogger("localazure.edge.supervisor")
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GOOD_SECONDS = 1.0, 60.0, 60.0
 _STOP_SECONDS = 30
+_KEY_FILE = "device-id.key"
 _LOG_BYTES = 5_000_000
 
 
@@ -72,10 +73,17 @@ class DeviceSupervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def device_added(self, host_name: str, device_id: str, primary_key: str) -> None:
-        """An IoT Edge identity exists (with this key): have a device for it. Before `start` it is only noted."""
+        """An IoT Edge identity exists (with this key): have a device for it. Before `start` it is only noted.
+
+        A new key of a device that runs is written into its key file, as an operator does after a rotation: it goes on without
+        a restart.
+        """
         entry = self._entry(self.folder(host_name, device_id))
-        if entry.wanted != (host_name, device_id, primary_key):
-            entry.wanted = (host_name, device_id, primary_key)
+        before, entry.wanted = entry.wanted, (host_name, device_id, primary_key)
+        if before and entry.process and entry.idle.is_set():
+            if before != entry.wanted:
+                _write(entry.folder / _KEY_FILE, base64.b64decode(primary_key))
+        elif before != entry.wanted:
             self._work_on(entry)
 
     def device_removed(self, host_name: str, device_id: str) -> None:
@@ -204,7 +212,7 @@ class DeviceSupervisor:
         finally:
             client.close()
         hostname = device_id.lower()
-        _write(folder / "device-id.key", base64.b64decode(primary_key))
+        _write(folder / _KEY_FILE, base64.b64decode(primary_key))
         if not _covers(folder / "edge-hub.pem", gateway, hostname):
             certs.issue(self._instance, "edge-hub", [gateway, hostname], folder)
         _write(folder / "device.json", json.dumps({"hub": host_name, "device": device_id}).encode())
@@ -222,7 +230,7 @@ class DeviceSupervisor:
             "source": "manual",
             "iothub_hostname": host_name,
             "device_id": device_id,
-            "authentication": {"method": "sas", "device_id_pk": {"uri": (folder / "device-id.key").as_uri()}},
+            "authentication": {"method": "sas", "device_id_pk": {"uri": (folder / _KEY_FILE).as_uri()}},
         }
         document["edge_ca"] = {
             "cert": (folder / "edge-hub.pem").as_uri(),

@@ -57,6 +57,8 @@ class Client:
     expiry: int = field(compare=False)
     """When its token expires and the connection with it, in seconds since 1970."""
 
+    password: bytes = field(compare=False, repr=False)
+
 
 class Front:
     """`find_hub` gives the hub with that host name. Implements `localazure.mqtt.Handler` and `localazure.hub.hub.Connections`."""
@@ -87,7 +89,7 @@ class Front:
             log.info("client %r refused: unknown hub %s, another client id, or no api-version", connect.client_id, host)
             return None
         expiry = access.connecting(hub, key, connect.password or b"")
-        return None if expiry is None else Client(hub.name, key, expiry)
+        return None if expiry is None else Client(hub.name, key, expiry, connect.password or b"")
 
     def stored_subscriptions(self, session: Session) -> Mapping[str, int] | None:
         hub, key = self._who(session)
@@ -221,6 +223,12 @@ class Front:
             if not key.module_id or client.key == key:
                 session.close(reason)
 
+    def disconnect_strangers(self, hub: Hub, key: Key, reason: str) -> None:
+        session = self._session(hub, key)
+        client = session.identity if session else None
+        if session and isinstance(client, Client) and access.connecting(hub, key, client.password) is None:
+            session.close(reason)
+
     async def invoke(self, hub: Hub, key: Key, call: Invocation) -> tuple[int, Any]:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(call.connect_seconds):
@@ -229,7 +237,7 @@ class Front:
         return await self._methods.invoke(self._session(hub, key), call)
 
     def _session(self, hub: Hub, key: Key) -> Session | None:
-        return self.server.session(Client(hub.name, key, 0)) if self.server else None
+        return self.server.session(Client(hub.name, key, 0, b"")) if self.server else None
 
     def _who(self, session: Session) -> tuple[Hub, Key]:
         client = session.identity

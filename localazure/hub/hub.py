@@ -49,6 +49,10 @@ class Connections(Protocol):
         """Close the client's connection; for a device those of its modules too."""
         ...
 
+    def disconnect_strangers(self, hub: Hub, key: Key, reason: str) -> None:
+        """Close the client's connection if its token is not signed with one of the identity's keys any more."""
+        ...
+
     async def invoke(self, hub: Hub, key: Key, call: Invocation) -> tuple[int, Any]:
         """A direct method: (status, payload). Raises HubError."""
         ...
@@ -299,4 +303,4 @@ class Hub:
         if after.get("status") == "disabled":
             self._connections.disconnect(self, key, "the device was disabled")
         elif before["authentication"] != after["authentication"]:
-            self._connections.disconnect(self, key, "the keys were changed")
+            self._connections.disconnect_strangers(self, key, "the key that it came with was removed")

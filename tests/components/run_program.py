@@ -23,11 +23,12 @@ from pulumi.runtime.settings import ROOT
 GROUP = "/subscriptions/s/resourceGroups/g/providers"
 SECRET = {rpc._special_sig_key: rpc._special_secret_sig}
 PASSWORD, KEY = "registry-password-canary", "device-key-canary"
+CONNECTION = f"HostName=contoso.azure-devices.net;DeviceId=edge-1;SharedAccessKey={KEY}"
 COMPUTED: dict[str, dict[str, Any]] = {
     "RegistryCredentials": {"loginServer": "contoso.azurecr.io", "username": "contoso", "password": PASSWORD},
     "RegisteredModel": {"modelId": "best_model:1", "version": 1},
     "ModelImage": {"ref": f"contoso.azurecr.io/anomaly@sha256:{'a' * 64}", "imageId": "anomaly:1", "pushed": []},
-    "DeviceIdentity": {"connectionString": KEY, "configToml": KEY, "hostName": "contoso.azure-devices.net"},
+    "DeviceIdentity": {"connectionString": CONNECTION, "hostName": "contoso.azure-devices.net"},
     "EdgeDeployment": {"version": 1, "health": "healthy", "applied": [], "contentHash": "h"},
     "Workspace": {"identity": {"principalId": "the-workspace", "type": "SystemAssigned"}},
 }

@@ -24,7 +24,7 @@ from tests.services.cloud import Cloud, cloud, environment
 from tests.services.images import push_tiny
 
 NAMES = ("credentials", "device", "model", "image", "deployment")
-SECRET_OUTPUTS = ("password", "connectionString", "configToml", "registries")
+SECRET_OUTPUTS = ("password", "connectionString", "registries")
 
 
 class Place:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 import pytest
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import Twin
 
-from components.device import DeviceIdentityProvider, owner_reason
+from components.device import DeviceIdentityProvider
+from components.edge.identity_mark import Mark
 from components.services.errors import NotFoundError, ServiceError
 from tests.components.life import Life
 from tests.services.cloud import Cloud
+
+OWNER = "aml-edge/dev"
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def life() -> Life:
 
 
 def wanted(hub_id: str, device_id: str, **more: Any) -> dict[str, Any]:
-    inputs = {"hubId": hub_id, "deviceId": device_id, "status": "disabled", "tags": {}, "owner": "aml-edge/dev"}
+    inputs = {"hubId": hub_id, "deviceId": device_id, "status": "disabled", "tags": {}, "owner": OWNER}
     return {**inputs, **more}
 
 
@@ -29,13 +31,12 @@ def test_the_life_of_an_identity(life: Life, hub_id: str, others: IoTHubRegistry
     device = others.get_device("life")
     assert (device.status, device.capabilities.iot_edge) == ("disabled", True)
     seen = others.get_twin("life").tags
-    assert seen == {**tags, "managedBy": "aml-edge"}
+    assert seen == {**tags, "managedBy": OWNER}
     assert isinstance(seen["floor"], int), "Pulumi's 3.0 is the user's 3"
 
     key = device.authentication.symmetric_key.primary_key
     host = life.outs["hostName"]
     assert life.outs["connectionString"] == f"HostName={host};DeviceId=life;SharedAccessKey={key}"
-    assert tomllib.loads(life.outs["configToml"])["provisioning"]["device_id"] == "life"
     assert life.id == f"{hub_id}/devices/life"
     assert key not in life.id
 
@@ -44,7 +45,7 @@ def test_the_life_of_an_identity(life: Life, hub_id: str, others: IoTHubRegistry
     assert life.up(wanted(hub_id, "life", tags=tags)) == "same", "managedBy is ours and no difference"
 
     assert life.up(wanted(hub_id, "life", tags={"site": "plant"}, status="enabled")) == "update"
-    assert others.get_twin("life").tags == {"site": "plant", "managedBy": "aml-edge"}
+    assert others.get_twin("life").tags == {"site": "plant", "managedBy": OWNER}
     device = others.get_device("life")
     assert device.status == "enabled"
     assert device.authentication.symmetric_key.primary_key == key
@@ -75,7 +76,7 @@ def test_edits_of_others_are_seen_and_set_right(life: Life, hub_id: str, others:
         "site": "lab",
         "line": "1",
         "theirs": "x",
-        "managedBy": "aml-edge",
+        "managedBy": OWNER,
     }, "tags that we never set are theirs"
     life.destroy()
 
@@ -84,7 +85,7 @@ def test_a_tag_inside_a_tag_is_removed_too(life: Life, hub_id: str, others: IoTH
     life.up(wanted(hub_id, "nested", tags={"place": {"floor": 3, "room": {"name": "a", "door": 1}}, "x": {"y": 1}}))
     inputs = wanted(hub_id, "nested", tags={"place": {"room": {"name": "a"}}, "x": "y"})
     assert life.up(inputs) == "update"
-    assert others.get_twin("nested").tags == {**inputs["tags"], "managedBy": "aml-edge"}
+    assert others.get_twin("nested").tags == {**inputs["tags"], "managedBy": OWNER}
     assert life.refresh()
     assert life.up(inputs) == "same"
     life.destroy()
@@ -108,9 +109,7 @@ def test_what_a_killed_run_made_is_taken_over(
 ) -> None:
     inputs = wanted(hub_id, "killed", tags={"site": "lab"})
     if step == "the identity":
-        others.create_device_with_sas(
-            "killed", None, None, "enabled", iot_edge=True, status_reason=owner_reason("aml-edge/dev")
-        )
+        others.create_device_with_sas("killed", None, None, "enabled", iot_edge=True, status_reason=str(Mark(OWNER)))
     else:
         Life(DeviceIdentityProvider()).up(inputs)
     key = others.get_device("killed").authentication.symmetric_key.primary_key
@@ -118,7 +117,7 @@ def test_what_a_killed_run_made_is_taken_over(
     assert "taking over" in capsys.readouterr().out
     assert key in life.outs["connectionString"]
     assert others.get_device("killed").status == "disabled"
-    assert others.get_twin("killed").tags == {"site": "lab", "managedBy": "aml-edge"}
+    assert others.get_twin("killed").tags == {"site": "lab", "managedBy": OWNER}
     life.destroy()
 
 
@@ -127,8 +126,8 @@ def test_what_a_killed_run_made_is_taken_over(
     [
         (True, None, "an IoT Edge device"),
         (True, "broken, see ticket 7", "broken, see ticket 7"),
-        (True, owner_reason("aml-edge/prod"), "aml-edge/prod"),
-        (False, owner_reason("aml-edge/dev"), "a device without IoT Edge"),
+        (True, str(Mark("aml-edge/prod")), "aml-edge/prod"),
+        (False, str(Mark(OWNER)), "a device without IoT Edge"),
     ],
 )
 def test_somebody_elses_device_is_refused_and_left_alone(

@@ -16,7 +16,7 @@ from tests.support import ROOT
 AZURE = "azure-native:"
 DYNAMIC = "pulumi-python:dynamic/edge:"
 COMPONENT = "amledge:index:"
-PER_DEVICE = ("connectionStrings", "configToml")
+PER_DEVICE = ("connectionStrings", "cloudInit")
 
 
 class Run:
@@ -123,7 +123,7 @@ def test_the_registrys_admin_user_and_the_workspaces_identity(dev: Run) -> None:
 
 def test_dynamic_resources_name_their_secret_outputs(dev: Run) -> None:
     assert dev.one("RegistryCredentials")["secretOutputs"] == ["password"]
-    assert dev.one("DeviceIdentity")["secretOutputs"] == ["configToml", "connectionString"]
+    assert dev.one("DeviceIdentity")["secretOutputs"] == ["connectionString"]
     assert "registries" in dev.one("EdgeDeployment")["secretOutputs"]
     assert dev.one("RegistryCredentials")["deletedWith"] == "registry"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -275,3 +276,23 @@ def test_killed_daemon_leaves_no_device_and_the_next_one_takes_up_its_containers
     finally:
         place.close()
     assert place.containers("orphan") == []
+
+
+def test_a_rotated_key_is_taken_up_without_a_restart(place: Place, deployed: str) -> None:
+    """The device's key file is what an operator replaces; modules and their sessions have keys of their own."""
+    container, log = place.container(deployed, "echo"), place.log(deployed)
+    first = place.service.get_device(deployed)
+    for _ in range(2):  # after the second, the key that the device started with is gone
+        now = place.service.get_device(deployed)
+        keys = now.authentication.symmetric_key
+        fresh = base64.b64encode(os.urandom(32)).decode()
+        place.service.update_device_with_sas(
+            deployed, now.etag, fresh, keys.primary_key, "enabled", iot_edge=True, status_reason=now.status_reason
+        )
+    assert (place.folder(deployed) / "device-id.key").read_bytes() == base64.b64decode(fresh)
+    assert place.service.get_device(deployed).generation_id == first.generation_id
+    image = container.attrs["Config"]["Image"]
+    content = place.manifest({"echo": module(image), "late": module(image)})  # a new module needs a new identity
+    place.applied(deployed, place.deploy(deployed, content))
+    assert "stopping" not in place.log(deployed)[len(log) :], "the process went on"
+    assert place.service.get_module(deployed, "$edgeAgent").connection_state == "Connected"

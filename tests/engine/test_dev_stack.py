@@ -32,7 +32,8 @@ def test_outputs(project: Project) -> None:
     assert shown["deployments"]["edge-1"]["health"] == "healthy"
     assert set(json.loads(shown["workspaceConfig"])) == {"subscription_id", "resource_group", "workspace_name"}
     assert shown["registryPassword"] == "[secret]"
-    assert shown["connectionStrings"] == shown["configToml"] == {"edge-1": "[secret]"}
+    assert shown["connectionStrings"] == shown["cloudInit"] == {"edge-1": "[secret]"}
+    assert 'device_id = "edge-1"' in shown["configToml"]["edge-1"]
 
 
 def test_readings_are_scored_on_the_device(project: Project) -> None:

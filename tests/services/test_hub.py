@@ -82,8 +82,8 @@ def test_creating_twice_is_a_conflict_in_the_hubs_words(hub: Hub, device_id: str
 
 def test_enabling_keeps_keys_reason_and_kind(hub: Hub, device_id: str) -> None:
     before = hub.device(device_id)
-    enabled = hub.set_status(before, "enabled")
-    after = hub.set_status(hub.set_status(enabled, "disabled"), "disabled")
+    enabled = hub.replace(before, status="enabled")
+    after = hub.replace(hub.replace(enabled, status="disabled"), status="disabled")
     for device in (enabled, after):
         assert (device.primary_key, device.secondary_key) == (before.primary_key, before.secondary_key)
         assert (device.status_reason, device.iot_edge, device.scope) == ("test", True, before.scope)
@@ -96,7 +96,7 @@ def test_enabling_a_nested_device_leaves_it_below_its_parent(
     child = f"{device_id}-child"
     sdk.create_device_with_sas(child, None, None, "disabled", iot_edge=True, parent_scopes=parent.scope)
     try:
-        changed = hub.set_status(hub.device(child), "enabled")
+        changed = hub.replace(hub.device(child), status="enabled")
         assert changed.parent_scopes == (parent.scope,)
         assert sdk.get_device(child).parent_scopes == [parent.scope]
     finally:
@@ -105,12 +105,12 @@ def test_enabling_a_nested_device_leaves_it_below_its_parent(
 
 def test_a_device_that_changed_meanwhile_is_not_overwritten(hub: Hub, device_id: str) -> None:
     stale = hub.device(device_id)
-    hub.set_status(stale, "enabled")
+    hub.replace(stale, status="enabled")
     with pytest.raises(ServiceError, match="412") as caught:
-        hub.set_status(stale, "disabled")
+        hub.replace(stale, status="disabled")
     assert "pulumi refresh" in caught.value.advice
     assert hub.device(device_id).status == "enabled"
-    hub.set_status(hub.device(device_id), "disabled")
+    hub.replace(hub.device(device_id), status="disabled")
 
 
 def test_deleting_twice_is_fine(hub: Hub) -> None:
