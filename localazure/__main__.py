@@ -1,4 +1,4 @@
-"""`python -m localazure up | down | remove | status | logs | env-json | fault | principal | rbac | connection-string`: the command line.
+"""`python -m localazure up | down | remove | status | logs | env | fault | principal | rbac | connection-string`: the command line.
 
 Exit codes: 0 done; 1 failed, with the reason on stderr; 2 wrong usage; 3 (`status`) not running.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,10 @@ def _environment(options: argparse.Namespace) -> int:
     """Known before the first `up`: the address and the ids are drawn once."""
     made = instance.load_or_create(options.folder)
     certs.ensure(made)
-    print(json.dumps(environment.variables(made), indent=2))
+    plugin = environment.plugin_variables(made) if options.plugin else {}
+    found = environment.variables(made) | plugin
+    lines = [f"export {key}={shlex.quote(value)}" for key, value in sorted(found.items())]
+    print(json.dumps(found, indent=2) if options.json else "\n".join(lines))
     return 0
 
 
@@ -130,7 +134,11 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--requests", action="store_true", help="every request it got, one JSON object a line")
     shown.add_argument("-f", "--follow", action="store_true", help="wait for more, until Ctrl-C")
     shown.add_argument("-n", "--lines", type=int, default=200, help="how many of the last lines (default 200)")
-    command("env-json", _environment, "the variables that point SDKs at it, as one JSON object")
+    shown = command("env", _environment, 'the variables that point SDKs at it: eval "$(python -m localazure env)"')
+    shown.add_argument("--json", action="store_true", help="as one JSON object")
+    shown.add_argument(
+        "--plugin", action="store_true", help="and those with which Pulumi's own azure-native plugin logs in (untested)"
+    )
     command("run", _run, "run it in the foreground (what 'up' starts)")
     owner.add_commands(command, common)
     return parser

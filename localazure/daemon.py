@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 from localazure import certs, control, instance, server
 from localazure.arm import ArmService
 from localazure.edge import DeviceSupervisor
-from localazure.endpoints import identity_app, metadata_app
+from localazure.endpoints import metadata_app
 from localazure.faults import FaultBook
 from localazure.front import Front
 from localazure.guards import MlGuard
@@ -30,6 +30,7 @@ from localazure.identity import Tokens, arm_audiences
 from localazure.instance import ARM_PORT, IDENTITY_PORT
 from localazure.listeners import Listeners
 from localazure.login import login_app
+from localazure.managed_identity import identity_app
 from localazure.ml import MlService
 from localazure.owner import OwnerApi
 from localazure.principals import Principals

@@ -1,22 +1,19 @@
-"""The endpoints that clients find everything else with: cloud metadata on the TLS listener, managed identity on plain http.
+"""The endpoint that clients find everything else with: cloud metadata on the TLS listener.
 
-Who is not the managed identity logs in at `login.py`.
+Tokens come from `managed_identity.py` and, for who is not the managed identity, from `login.py`.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
-from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from localazure.identity import LIFETIME_SECONDS, Tokens, arm_audiences, known_resources
+from localazure.identity import arm_audiences
 from localazure.instance import CLOUD_NAME, Instance
-from localazure.principals import Principals
 
 
 def metadata_app(instance: Instance) -> Starlette:
@@ -76,55 +73,5 @@ def cloud(instance: Instance) -> dict[str, Any]:
     }
 
 
-def identity_app(instance: Instance, tokens: Tokens, principals: Principals | None = None) -> Starlette:
-    """`/msi/token`: the managed identity as Cloud Shell offers it (azure-identity's CloudShellCredential, msrestazure's
-    `get_msi_token`): `resource` in a form (POST) or the query (GET), the header `Metadata: true` against forged requests.
-
-    200 `{access_token, expires_in, expires_on, not_before, resource, token_type, client_id}` with numbers as text; 400
-    `{error, error_description}` as the instance metadata service words it. `client_id` picks one of `principals`, as on a machine
-    that has several identities.
-    """
-
-    async def token(request: Request) -> JSONResponse:
-        # Both protections of the instance metadata service (Microsoft Learn, "How to use managed identities ... to acquire a token").
-        if request.headers.get("metadata", "").lower() != "true" or "x-forwarded-for" in request.headers:
-            return _oauth_error("invalid_request", "Required metadata header not specified")
-        parameters = dict(request.query_params)
-        if request.method == "POST":
-            parameters |= dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
-        resource = parameters.get("resource", "")
-        if not resource:
-            return _oauth_error("invalid_request", "Required query variable 'resource' is missing")
-        client_id = parameters.get("client_id", tokens.client_id)
-        principal = principals.with_client_id(client_id) if principals else None
-        if principal is None and client_id != tokens.client_id:
-            return _oauth_error("invalid_request", "Identity not found")
-        if resource.rstrip("/").lower() not in {known.rstrip("/").lower() for known in known_resources(instance)}:
-            return _oauth_error(
-                "invalid_resource",
-                f"AADSTS500011: The resource principal named {resource} was not found in the tenant named "
-                f"{instance.tenant_id}. Known here: {', '.join(known_resources(instance))}",
-            )
-        now = int(time.time())
-        return JSONResponse(
-            {
-                "access_token": tokens.issue(resource, who=principal),
-                "client_id": client_id,
-                "expires_in": str(LIFETIME_SECONDS),
-                "expires_on": str(now + LIFETIME_SECONDS),
-                "not_before": str(now),
-                "resource": resource,
-                "token_type": "Bearer",
-            },
-            headers={"Cache-Control": "no-store"},
-        )
-
-    return Starlette(routes=[Route("/msi/token", token, methods=["GET", "POST"])])
-
-
 def _arm_error(code: str, message: str) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "message": message}}, status_code=400)
-
-
-def _oauth_error(code: str, description: str) -> JSONResponse:
-    return JSONResponse({"error": code, "error_description": description}, status_code=400)

@@ -26,3 +26,9 @@ def variables(instance: Instance) -> dict[str, str]:
     if "DOCKER_HOST" in os.environ:
         found["DOCKER_HOST"] = os.environ["DOCKER_HOST"]
     return found
+
+
+def plugin_variables(instance: Instance) -> dict[str, str]:
+    """What Pulumi's real azure-native plugin reads besides: its MSI login knows App Service's endpoint, not Cloud Shell's. Other SDKs must
+    not see them: they would take this way too, and azureml-core does not know it."""
+    return {"IDENTITY_ENDPOINT": instance.app_service_url, "IDENTITY_HEADER": instance.identity_header}

@@ -6,6 +6,8 @@ side (the device SDK has port 8883 hard-coded, and Docker trusts registries in 1
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -46,6 +48,16 @@ class Instance:
     @property
     def identity_url(self) -> str:
         return f"http://{self.address}:{IDENTITY_PORT}/msi/token"
+
+    @property
+    def app_service_url(self) -> str:
+        """The managed identity again, as App Service offers it."""
+        return f"http://{self.address}:{IDENTITY_PORT}/msi/app-service"
+
+    @property
+    def identity_header(self) -> str:
+        """What App Service puts into IDENTITY_HEADER: who knows it runs on this machine."""
+        return hmac.new(self.signing_key.encode(), b"identity header", hashlib.sha256).hexdigest()
 
     @property
     def database(self) -> Path:

@@ -33,6 +33,7 @@ from localazure.arm.rbac import Access
 from localazure.arm.resources import Json
 from localazure.arm.role_definitions import RoleDefinitions
 from localazure.arm.softdelete import SoftDelete
+from localazure.arm.throttle import Throttle
 from localazure.bodies import BodyError, TooLargeError, parse_json, read
 from localazure.identity import AuthError, arm_audiences
 
@@ -49,8 +50,9 @@ class Listing(Protocol):
 
 
 class Front:
-    def __init__(self, engine: Engine, access: Access, listings: Sequence[Listing] = ()) -> None:
+    def __init__(self, engine: Engine, access: Access, throttle: Throttle, listings: Sequence[Listing] = ()) -> None:
         self._engine, self._instance, self._access = engine, engine.context.instance, access
+        self._throttle = throttle
         self._deletion = Deletion(engine)
         self._policies = AccessPolicies(engine)
         self._special: tuple[Listing, ...] = (
@@ -64,8 +66,9 @@ class Front:
         self.app = Starlette(routes=[Route("/{path:path}", self._handle, methods=_METHODS)])
 
     async def _handle(self, request: Request) -> Response:
+        left: dict[str, str] = {}
         try:
-            answer = await self._answer(request)
+            answer = await self._answer(request, left)
         except ArmError as error:
             answer = Answer(error.status, error.body(), error.headers)
         except ClientDisconnect:
@@ -78,18 +81,21 @@ class Front:
             _log.exception("%s %s failed", request.method, request.url.path)
             problem = "The server encountered an internal error. Please retry the request."
             answer = Answer(500, ArmError(500, "InternalServerError", problem).body())
-        headers = dict(answer.headers) | _common_headers(request.headers)
+        headers = dict(answer.headers) | left | _common_headers(request.headers)
         if answer.body is None or request.method == "HEAD":
             return Response(status_code=answer.status, headers=headers)
         return Response(json.dumps(answer.body), answer.status, headers, "application/json; charset=utf-8")
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request, left: dict[str, str]) -> Answer:
+        """`left` takes what the limits leave, for errors too."""
         query = {key.casefold(): value for key, value in request.query_params.items()}
         claims = self._authenticate(request)
         _check_version(query)
         target = parse(request.url.path)
         if target.subscription and target.subscription.casefold() != self._instance.subscription_id:
             raise ArmError(404, "SubscriptionNotFound", f"The subscription '{target.subscription}' could not be found.")
+        if target.subscription:
+            left |= self._throttle.take(request.method, target.subscription, claims)
         need = self._access.check(request.method, target, claims)
         call = Call(request.method, target, query, request.headers, await _body(request), claims)
         answer = await self._dispatch(call)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from localazure.arm import throttle as throttling
 from localazure.arm.engine import Engine
 from localazure.arm.errors import ArmError
 from localazure.arm.front import Front
@@ -43,7 +44,9 @@ class ArmService:
         delay: float = DELAY_SECONDS,
         principals: Principals | None = None,
         tasks: Tasks | None = None,
+        throttle: throttling.Throttle | None = None,
     ) -> None:
+        """`throttle` is that of the instance's settings if not given; InstanceError when they are wrong."""
         self._resources = Resources(store)
         self._operations = Operations(store, delay)
         self._instance = instance
@@ -51,7 +54,8 @@ class ArmService:
         self.access = Access(store, self._resources, self.principals)
         context = Context(instance, self._resources, tokens, registries, hubs, self.principals, tasks)
         self._engine = Engine(context, self._operations, all_types())
-        self.app = Front(self._engine, self.access, [RegistryTasks(self._engine, tasks)] if tasks else []).app
+        listings = [RegistryTasks(self._engine, tasks)] if tasks else []
+        self.app = Front(self._engine, self.access, throttle or throttling.load(instance.folder), listings).app
 
     def on_gone(self, kind: str, callback: Callable[[dict[str, Any]], None]) -> None:
         """Call with the properties of each resource of a type that is deleted for good: not when it is soft-deleted, but when it

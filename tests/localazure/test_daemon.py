@@ -160,7 +160,10 @@ def test_after_a_kill_everything_is_where_it_was(azure: Command) -> None:
     os.kill(before["pid"], signal.SIGKILL)
     registry_gone = psutil.wait_procs([registry], timeout=5)[0]
     assert registry_gone, "docker-registry outlived its daemon"
-    assert control.running(azure.folder) is None
+    deadline = time.monotonic() + 20
+    while control.running(azure.folder) is not None:  # the kernel takes a dying process apart step by step
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     after = azure.up()
     assert after["pid"] != before["pid"]
     assert [found["loginServer"] for found in after["registries"]] == [made["loginServer"]]
@@ -215,9 +218,9 @@ def test_the_logs_show_requests_and_no_secret(azure: Command) -> None:
 
 
 def test_env_json_is_known_before_the_first_start(azure: Command) -> None:
-    code, output, _ = azure("env-json")
+    code, output, _ = azure("env", "--json")
     assert code == 0
     before = json.loads(output)
     assert Path(before["SSL_CERT_FILE"]).is_file()
     assert before["ARM_METADATA_HOSTNAME"] == f"{azure.up()['address']}:{ARM_PORT}"
-    assert json.loads(azure("env-json")[1]) == before
+    assert json.loads(azure("env", "--json")[1]) == before

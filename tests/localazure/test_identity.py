@@ -17,9 +17,10 @@ import jwt
 import pytest
 
 from localazure import certs, environment
-from localazure.endpoints import identity_app, metadata_app
+from localazure.endpoints import metadata_app
 from localazure.identity import AuthError, Tokens, arm_audiences
 from localazure.instance import ARM_PORT, CLOUD_NAME, IDENTITY_PORT, Instance, load_or_create
+from localazure.managed_identity import identity_app
 from localazure.server import HttpServer
 
 
@@ -58,7 +59,7 @@ def certs_of(instance: Instance) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(instance.ca))
 
 
-async def python(instance: Instance, program: str, home: Path) -> str:
+async def python(instance: Instance, program: str, home: Path, **more: str) -> str:
     """Run a program in a process of its own with the environment that `make env` gives it; its standard output."""
     inherited = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
     process = await asyncio.create_subprocess_exec(
@@ -67,7 +68,7 @@ async def python(instance: Instance, program: str, home: Path) -> str:
         "ignore",
         "-c",
         program,
-        env={**inherited, **environment.variables(instance), "HOME": str(home)},
+        env={**inherited, **environment.variables(instance), **more, "HOME": str(home)},
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -127,6 +128,37 @@ def test_default_azure_credential_signs_in(instance: Instance, tmp_path: Path) -
         claims = Tokens(instance).check(f"Bearer {found['token']}", arm_audiences(instance))
         assert claims["aud"] == "https://management.azure.com"
         assert 23 * 3600 < found["left"] <= 24 * 3600
+
+    with_servers(instance, body)
+
+
+def test_app_service_s_way_for_the_real_plugin(instance: Instance, tmp_path: Path) -> None:
+    """azidentity (Go) of the real azure-native plugin was never tried; azure-identity's same flow stands in for it."""
+    program = (
+        "from azure.identity import ManagedIdentityCredential\n"
+        "credential = ManagedIdentityCredential()\n"
+        "print(type(credential._credential).__name__, credential.get_token('https://management.azure.com/.default').token)\n"
+    )
+
+    async def body(client: httpx.AsyncClient) -> None:
+        plugin = environment.plugin_variables(instance)
+        kind, token = (await python(instance, program, tmp_path, **plugin)).split()
+        assert kind == "AppServiceCredential"
+        claims = Tokens(instance).check(f"Bearer {token}", arm_audiences(instance))
+        assert {"appid", "oid", "tid"} <= set(claims)  # getClientConfig reads them
+        endpoint, header = plugin["IDENTITY_ENDPOINT"], {"X-IDENTITY-HEADER": plugin["IDENTITY_HEADER"]}
+        query = {"resource": "https://management.azure.com/", "api-version": "2019-08-01"}
+        assert (await client.get(endpoint, params=query, headers=header)).json()["token_type"] == "Bearer"
+        assert (await client.get(endpoint, params=query)).status_code == 401
+        assert (await client.get(endpoint, params=query, headers={"X-IDENTITY-HEADER": "x"})).status_code == 401
+        assert (await client.get(endpoint, params=query | {"api-version": "1"}, headers=header)).status_code == 400
+        strange = await client.get(endpoint, params=query | {"resource": "https://x.example"}, headers=header)
+        assert (strange.status_code, set(strange.json())) == (400, {"statusCode", "message"})
+        described = (await client.get(f"https://{environment.variables(instance)['ARM_METADATA_HOSTNAME']}/metadata/endpoints",
+            params={"api-version": "2022-09-01"})).json()  # fmt: skip
+        assert described["name"] and described["resourceManager"] and described["microsoftGraphResourceId"]
+        assert described["authentication"]["loginEndpoint"] and described["authentication"]["audiences"]
+        assert described["suffixes"]["storage"] and described["suffixes"]["keyVaultDns"]
 
     with_servers(instance, body)
 

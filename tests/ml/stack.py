@@ -20,10 +20,11 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, Router
 
 from localazure import certs
-from localazure.endpoints import identity_app, metadata_app
+from localazure.endpoints import metadata_app
 from localazure.front import Front
 from localazure.identity import Tokens
 from localazure.instance import ARM_PORT, CLOUD_NAME, IDENTITY_PORT, load_or_create
+from localazure.managed_identity import identity_app
 from localazure.ml import MlService
 from localazure.registry import RegistryService
 from localazure.server import HttpServer

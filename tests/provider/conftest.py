@@ -14,11 +14,12 @@ import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 
 from localazure import certs, instance
-from localazure.endpoints import identity_app, metadata_app
+from localazure.endpoints import metadata_app
 from localazure.environment import variables
 from localazure.front import Front
 from localazure.identity import Tokens
 from localazure.instance import ARM_PORT, IDENTITY_PORT, Instance
+from localazure.managed_identity import identity_app
 from localazure.provider.engine import Engine
 from localazure.provider.server import serve
 from localazure.provider.servicer import Provider
