@@ -98,6 +98,7 @@ class Front:
             left |= self._throttle.take(request.method, target.subscription, claims)
         need = self._access.check(request.method, target, claims)
         call = Call(request.method, target, query, request.headers, await _body(request), claims)
+        self._access.check_links(call.method, target, call.body, claims)
         answer = await self._dispatch(call)
         if need and need.filtered and answer.status == 200:
             shown = self._access.readable(claims["oid"], answer.body["value"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Iterable, Mapping
 
 from localazure.store import Store
 
@@ -46,6 +47,19 @@ class Policies:
             self._hub,
         )
         return [dict(row) for row in rows]
+
+    def replace(self, policies: Iterable[Mapping[str, str]]) -> None:
+        """Have just these (`keyName`, `rights`); one without keys keeps those that it has, or gets new ones. In one transaction."""
+        held = {policy["keyName"]: policy for policy in self.all()}
+        with self._store.transaction():
+            self._store.execute("DELETE FROM hub_policies WHERE hub = ?", self._hub)
+            for position, policy in enumerate(policies):
+                old = held.get(policy["keyName"], {})
+                keys = [policy.get(which) or old.get(which) or new_key() for which in ("primaryKey", "secondaryKey")]
+                self._store.execute(
+                    "INSERT INTO hub_policies VALUES (?, ?, ?, ?, ?, ?)",
+                    self._hub, position, policy["keyName"], *keys, policy["rights"],
+                )  # fmt: skip
 
     def regenerate(self, name: str, which: str) -> None:
         """A new `primary` or `secondary` key, or `swap` of the two. Raises KeyError for an unknown policy."""

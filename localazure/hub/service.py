@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable, Mapping
 
 from localazure import certs
 from localazure.hub.front import Front
@@ -122,6 +123,10 @@ class HubService:
     def keys(self, name: str) -> list[dict[str, str]]:
         """`keyName`, `primaryKey`, `secondaryKey`, `rights` of each policy, as ARM's listkeys."""
         return self._get(name).policies.all()
+
+    def set_policies(self, name: str, policies: Iterable[Mapping[str, str]]) -> None:
+        """Replace the shared access policies; see Policies.replace. Old keys are refused at once."""
+        self._get(name).policies.replace(policies)
 
     def usage(self, name: str) -> tuple[int, int]:
         """(identities of devices, device-to-cloud messages of this day in UTC that are still kept)."""

@@ -90,6 +90,9 @@ class FakeHubs:
     def names(self) -> list[str]:
         return sorted(self.made)
 
+    def set_policies(self, name: str, policies: list[dict[str, str]]) -> None:
+        raise AssertionError("the fake keeps its policies")
+
     def usage(self, name: str) -> tuple[int, int]:
         return 3, 5
 

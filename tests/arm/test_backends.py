@@ -8,13 +8,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+from azure.iot.hub import IoTHubRegistryManager
+from azure.mgmt.iothub import IotHubClient
+from msrest.exceptions import HttpOperationError
 
 from localazure.arm.model import Hubs, Registries
 from localazure.hub import HubService
+from localazure.hub.policies import new_key
 from localazure.registry import RegistryService
 from localazure.store import Store
 from tests.arm.bodies import HUB, REGISTRY, hub, registry
-from tests.arm.cloud import Cloud
+from tests.arm.cloud import LOCATION, Cloud
+from tests.arm.test_sdk import Credential
 
 
 class RealCloud(Cloud):
@@ -60,6 +65,52 @@ def test_admin_user_opens_and_closes_the_real_registry(real: RealCloud) -> None:
     real.finish(real.delete(target))
     with pytest.raises(httpx.ConnectError):
         login(new)
+
+
+def test_keys_of_a_hub_are_renewed_as_azure_cli_does(real: RealCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(real.instance.ca))
+    host = real.make(HUB, "hub-1", hub())["properties"]["hostName"]
+    login = {"credential": Credential(real), "subscription_id": real.instance.subscription_id}
+
+    def devices(key: str) -> int:
+        text = f"HostName={host};SharedAccessKeyName=iothubowner;SharedAccessKey={key}"
+        try:
+            IoTHubRegistryManager.from_connection_string(text).get_devices()
+        except HttpOperationError as error:
+            return int(error.response.status_code)
+        return 200
+
+    scopes = ["https://management.azure.com/.default"]
+    with IotHubClient(**login, base_url=real.instance.arm_url, credential_scopes=scopes) as client:
+        description = client.iot_hub_resource.get("rg", "hub-1")
+        assert description.properties.authorization_policies is None
+        before = list(client.iot_hub_resource.list_keys("rg", "hub-1"))
+        description.properties.authorization_policies = [key for key in before if key.key_name != "registryRead"]
+        (owner,) = [key for key in before if key.key_name == "iothubowner"]
+        old, owner.primary_key = owner.primary_key, new_key()
+        assert devices(old) == 200
+        client.iot_hub_resource.begin_create_or_update("rg", "hub-1", description, if_match=description.etag).result(20)
+        after = {key.key_name: key for key in client.iot_hub_resource.list_keys("rg", "hub-1")}
+        assert set(after) == {"iothubowner", "service", "device", "registryReadWrite"}
+        assert (after["iothubowner"].primary_key, after["iothubowner"].secondary_key) == (
+            owner.primary_key,
+            owner.secondary_key,
+        )
+        assert [devices(old), devices(owner.primary_key), devices(str(owner.secondary_key))] == [401, 200, 200]
+        shown = real.get(real.id(HUB, "hub-1")).text
+        assert not [key for key in (owner.primary_key, owner.secondary_key, "authorizationPolicies") if key in shown]
+    body = {"location": LOCATION} | hub()
+    for policy in (
+        {"keyName": "x y", "rights": "ServiceConnect"},
+        {"keyName": "x", "rights": "Everything"},
+        {"keyName": "x", "rights": "ServiceConnect", "primaryKey": "short"},
+        {"keyName": "x"},
+        "x",
+    ):
+        refused = real.put(real.id(HUB, "hub-1"), body | {"properties": {"authorizationPolicies": [policy]}})
+        assert (refused.status_code, refused.json()["code"]) == (400, "BadRequest"), policy
+    real.finish(real.put(real.id(HUB, "hub-1"), body))  # without policies: they stay
+    assert devices(str(owner.primary_key)) == 200
 
 
 def test_hub_comes_with_its_keys_and_goes(real: RealCloud) -> None:

@@ -236,8 +236,18 @@ def test_etags_guard_changes(cloud: Cloud) -> None:
     assert put("If-Match", made["etag"]) == 200
     assert put("If-Match", made["etag"]) == 412  # it changed with the last one
     assert put("If-Match", "*") == 200
-    missing = cloud.request("PUT", cloud.id(HUB, "hub-2"), body, headers={"If-Match": "*"})
-    assert missing.status_code == 412
+    missing = cloud.id(HUB, "hub-2")
+    for method, header, value, status in (
+        ("PUT", "If-Match", "*", 412),
+        ("PUT", "If-Match", '"x"', 412),
+        ("PATCH", "If-Match", "*", 404),
+        ("PATCH", "If-Match", '"x"', 404),
+        ("DELETE", "If-Match", "*", 204),
+        ("DELETE", "If-Match", '"x"', 204),
+        ("PUT", "If-None-Match", "*", 201),
+    ):
+        answer = cloud.request(method, missing, body if method != "DELETE" else None, headers={header: value})
+        assert answer.status_code == status, (method, header, value)
 
 
 def test_names_can_be_checked_before(cloud: Cloud) -> None:

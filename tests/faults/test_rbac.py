@@ -142,6 +142,34 @@ def test_rights_hold_below_their_scope_and_nowhere_else(cloud: Cloud, people: di
     assert cloud.arm("DELETE", f"{cloud.group}{name}", token=admin).status_code == 200
 
 
+def test_what_a_body_links_needs_rights_too(cloud: Cloud, people: dict[str, Login]) -> None:
+    cloud("rbac", "strict")
+    bearer = token(cloud, people["contributor"])
+    west, kind = {"location": "westeurope"}, "Microsoft.ManagedIdentity/userAssignedIdentities"
+    other = f"{cloud.subscription}/resourceGroups/elsewhere"
+    assert cloud.arm("PUT", other, west).status_code == 201
+    assert cloud.arm("PUT", f"{other}/providers/{kind}/theirs", west).status_code in (200, 201)
+    assert cloud.arm("PUT", cloud.id(kind, "ours"), west, bearer).status_code in (200, 201)
+    account = cloud.id("Microsoft.Storage/storageAccounts", "linkedaccount")
+    body = west | {"kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
+
+    def put(identity: str) -> httpx.Response:
+        assigned = {"type": "UserAssigned", "userAssignedIdentities": {identity: {}}}
+        return cloud.arm("PUT", account, body | {"identity": assigned}, bearer)
+
+    refused = put(f"{other}/providers/{kind}/theirs")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "LinkedAuthorizationFailed")
+    assert "userAssignedIdentities/assign/action" in refused.json()["error"]["message"]
+    assert put(cloud.id(kind, "ours")).status_code in (200, 202)
+    source = {"resourceId": f"{other}/providers/Microsoft.ContainerRegistry/registries/theirs", "sourceImage": "a:b"}
+    target = f"{cloud.id('Microsoft.ContainerRegistry/registries', REGISTRY)}/importImage"
+    refused = cloud.arm("POST", target, {"source": source, "targetTags": ["a:b"]}, bearer)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "LinkedAuthorizationFailed")
+    assert (
+        cloud.arm("POST", target, {"source": source, "targetTags": ["a:b"]}).status_code == 404
+    )  # the Owner gets further
+
+
 def test_a_role_counts_from_its_assignment_to_its_removal(cloud: Cloud) -> None:
     cloud("rbac", "strict")
     login = add(cloud, "newcomer", "--role", "AcrPull", "--scope", cloud.group)

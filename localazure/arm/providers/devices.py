@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any
 
+from localazure.arm import hub_policies
 from localazure.arm.errors import ArmError, DevicesError
 from localazure.arm.model import Action, Answer, Call, Context, LongRunning, NameRule, ResourceType, properties
 from localazure.arm.resources import Json, Resource
@@ -128,6 +129,7 @@ class IotHub(ResourceType):
         most = _UNITS.get(sku, 200)
         if not isinstance(units, int) or isinstance(units, bool) or not 1 <= units <= most:
             raise self.error(400, "BadRequest", f"The capacity {units} of SKU {sku} is not valid: 1 to {most} units.")
+        hub_policies.check(new.properties.get("authorizationPolicies", []), self.error)
         count = self._partitions(new)
         if not 2 <= count <= (2 if sku == "F1" else 32):
             raise self.error(400, "BadRequest", f"The partition count {count} is not valid for SKU {sku}.")
@@ -147,6 +149,8 @@ class IotHub(ResourceType):
     async def provision(self, context: Context, resource: Resource) -> Json:
         sku = resource.inputs["sku"]
         host = await context.hubs.create(resource.name, sku["name"], sku["capacity"])
+        if "authorizationPolicies" in resource.properties:
+            context.hubs.set_policies(resource.name, resource.properties["authorizationPolicies"])
         return {"properties": {"hostName": host}}
 
     async def deprovision(self, context: Context, resource: Resource) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from localazure.arm.errors import ArmError
 from localazure.arm.ids import Target, parse
 from localazure.arm.rbac import roles
-from localazure.arm.rbac.needs import Need, need_of
+from localazure.arm.rbac.needs import Need, links_of, need_of
 from localazure.arm.resources import Json, Resources
 from localazure.principals import Principals
 from localazure.store import Store
@@ -49,6 +49,19 @@ class Access:
         if not need.scope or (need.anywhere and self._has_any_below(object_id, need.scope)):
             return need
         raise forbidden(claims, need.action, need.scope)
+
+    def check_links(self, method: str, target: Target, body: Json | None, claims: Mapping[str, Any]) -> None:
+        """Raise 403 LinkedAuthorizationFailed for a resource that the body names and the caller has no right to."""
+        for need in links_of(method, target, body) if self.strict else ():
+            if not self.allowed(claims["oid"], need.action, need.scope):
+                own = need_of(method, target)
+                raise ArmError(
+                    403,
+                    "LinkedAuthorizationFailed",
+                    f"The client '{claims['appid']}' with object id '{claims['oid']}' has permission to perform action "
+                    f"'{own.action if own else method}' on scope '{target.path}'; however, it does not have permission to perform "
+                    f"action(s) '{need.action}' on the linked scope(s) '{need.scope}' (respectively) or the linked scope(s) are invalid.",
+                )
 
     def allowed(self, object_id: str, action: str, scope: str, *, data: bool = False) -> bool:
         """Rights at a scope hold for all that is below it."""

@@ -5,7 +5,9 @@ Rule: learn.microsoft.com/azure/role-based-access-control/role-definitions ("Act
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from localazure.arm.ids import Target
 
@@ -43,6 +45,23 @@ def need_of(method: str, target: Target) -> Need | None:
     if target.namespace is None:
         return _of_resources(method, target, steps, subscription)
     return _of_provider(method, target, steps, subscription)
+
+
+def links_of(method: str, target: Target, body: Mapping[str, Any] | None) -> list[Need]:
+    """What a body's references to other resources ask for: user-assigned identities (learn.microsoft.com/entra/identity/
+    managed-identities-azure-resources/how-manage-user-assigned-managed-identities) and the source of an importImage
+    (learn.microsoft.com/azure/container-registry/container-registry-import-images)."""
+    found = []
+    identity = (body or {}).get("identity")
+    assigned = identity.get("userAssignedIdentities") if isinstance(identity, Mapping) else None
+    if method in ("PUT", "PATCH") and isinstance(assigned, Mapping):
+        action = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action"
+        found += [Need(action, str(one)) for one, value in assigned.items() if value is not None]
+    source = (body or {}).get("source")
+    held = source.get("resourceId") if isinstance(source, Mapping) else None
+    if method == "POST" and target.key.endswith("/importimage") and isinstance(held, str):
+        found.append(Need("Microsoft.ContainerRegistry/registries/read", held))
+    return found
 
 
 def _of_resources(method: str, target: Target, steps: list[str], subscription: str) -> Need:
