@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,7 +159,8 @@ def _detail(change: Change, context: Context) -> str:
         if change.operation == "replace":
             body += "\n\n" + _properties(change)
     elif deployments.is_deployment(change) and change.operation != "delete":
-        body = deployments.diff(change) or _properties(change)
+        others = _properties(change, below="deployment") if change.operation in ("update", "replace") else ""
+        body = "\n\n".join(filter(None, [deployments.diff(change), others]))
     elif change.operation in ("update", "replace"):
         body = _properties(change)
     if not body:
@@ -168,7 +170,8 @@ def _detail(change: Change, context: Context) -> str:
     return folded(f"{change.operation} <b>{escape(show(change.name))}</b> ({escape(_kind(change))})", body)
 
 
-def _properties(change: Change) -> str:
+def _properties(change: Change, below: str = "") -> str:
+    """A table of what changes; not of what is `below` a property that is shown in another way."""
     rows = [
         (
             code(found.path) + (" **forces replacement**" if found.replaces else ""),
@@ -176,6 +179,7 @@ def _properties(change: Change) -> str:
             code(show(found.new)),
         )
         for found in changed(change)
+        if not below or re.split(r"[.\[]", found.path)[0] != below
     ]
     return table(("property", "now", "after"), rows) if rows else ""
 

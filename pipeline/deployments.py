@@ -21,12 +21,26 @@ def is_deployment(change: Change) -> bool:
 
 
 def reach(change: Change) -> str:
-    """The devices it reaches."""
+    """The devices that it reaches: one, or those of a target condition and of a wave of its rollout."""
     inputs = change.inputs("new") or change.inputs("old")
-    condition = inputs.get("targetCondition")
-    if condition:
-        return f"devices where {code(show(clean(condition)))}"
-    return f"device {code(show(clean(inputs.get('deviceId', 'of unknown id'))))}"
+    if "targetCondition" not in inputs:
+        return f"device {code(show(clean(inputs.get('deviceId', 'of unknown id'))))}"
+    condition = inputs["targetCondition"]
+    words = [
+        f"devices where {code(show(clean(condition)))}" if condition else "no devices (its target condition is empty)"
+    ]
+    if "priority" in inputs:
+        words.append(f"priority {code(show(clean(inputs['priority'])))}")
+    return ", ".join([*words, *_wave(inputs.get("rollout"))])
+
+
+def _wave(rollout: Any) -> list[str]:
+    if not isinstance(rollout, dict) or not isinstance(rollout.get("waves"), list):
+        return []
+    waves, wave = rollout["waves"], rollout.get("wave")
+    if not isinstance(wave, int | float) or not 1 <= wave <= len(waves):
+        return [f"in {len(waves)} waves"]
+    return [f"wave {wave:g} of {len(waves)}: {code(show(clean(waves[int(wave) - 1])))}"]
 
 
 def diff(change: Change) -> str:

@@ -24,7 +24,7 @@ UNKNOWNS = frozenset(
 _SIGNATURE = "4dabf18193072939515e22adb298388d"  # the key that marks secrets, assets and references in Pulumi's JSON
 _TELLING_NAMES = re.compile(
     r"(password|passwd|secret|token|credential|connectionstring|privatekey|accesskey|accountkey|primarykey|secondarykey|"
-    r"apikey|sharedaccess|configtoml|registries$|^sas$|^key$)",
+    r"apikey|sharedaccess|configtoml|cloudinit|registries$|^sas$|^key$)",
     re.IGNORECASE,
 )
 _HARMLESS = frozenset({SECRET, UNKNOWN, "", "true", "false"})

@@ -19,7 +19,14 @@ from localazure.instance import Instance
 from tools import environment, pulumi
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "components", "scoring")
+COPIED = (
+    "__main__.py",
+    "Pulumi.yaml",
+    *(path.name for path in ROOT.glob("Pulumi.*.yaml")),
+    "components",
+    "policy",
+    "scoring",
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Project:
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
             else:
                 shutil.copyfile(source, folder / name)
         (folder / ".venv").symlink_to(sys.prefix)  # Pulumi.yaml names it

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools import bringup, environment, new_environment, pr_preview, promotion, score
+from tools import bringup, environment, new_environment, policy_pack, pr_preview, promotion, score
 from tools.console import ToolError, say
 from tools.environment import ROOT, STACK
 
@@ -38,14 +38,15 @@ def main() -> int:
 def _up(arguments: argparse.Namespace) -> None:
     values = bringup.prepare()
     bringup.select_stack(values)
-    bringup.call(["pulumi", "up", "--yes", "--skip-preview", "--stack", STACK], values)
+    # Previewed first: what a policy forbids ends it before anything is made.
+    bringup.call(["pulumi", "up", "--yes", "--stack", STACK, *policy_pack.flags(STACK)], values)
     score.run(values, arguments.file)
 
 
 def _preview(_: argparse.Namespace) -> None:
     values = bringup.prepare()
     bringup.select_stack(values)
-    bringup.call(["pulumi", "preview", "--diff", "--stack", STACK], values)
+    bringup.call(["pulumi", "preview", "--diff", "--stack", STACK, *policy_pack.flags(STACK)], values)
 
 
 def _destroy(_: argparse.Namespace) -> None:

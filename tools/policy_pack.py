@@ -31,10 +31,10 @@ def ensure(folder: Path = ROOT / "policy") -> Path:
 
 
 def flags(stack: str, folder: Path = ROOT / "policy") -> list[str]:
-    """What `pulumi preview` and `pulumi up` take for a stack: its level file, that of dev for a stack that has none."""
+    """What `pulumi preview` and `pulumi up` take for a stack: its level file. One that has none is judged like prod."""
     levels = folder / "levels" / f"{stack}.json"
     if not levels.exists():
-        levels = folder / "levels" / "dev.json"
+        levels = folder / "levels" / "prod.json"
     return ["--policy-pack", str(ensure(folder)), "--policy-pack-config", str(levels)]
 
 

@@ -13,7 +13,7 @@ from tools.environment import ROOT
 
 def main() -> int:
     try:
-        values = _tools()
+        values = tools()
     except ToolError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -21,7 +21,8 @@ def main() -> int:
     return subprocess.run(command, cwd=ROOT, env=environment.for_process(values), check=False).returncode
 
 
-def _tools() -> dict[str, str]:
+def tools() -> dict[str, str]:
+    """The variables that tests need. Raises ToolError."""
     cli = pulumi_cli.ensure()
     docker_host = docker_engine.ensure(ROOT)
     system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")

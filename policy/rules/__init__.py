@@ -76,7 +76,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "deployment-verified",
         "A deployment waits until the devices run it, and goes back to the last good one where they do not.",
-        "Set deployment.onFailure to rollback, and do not turn deployment.verify off.",
+        "Set deployment.onFailure to rollback, and do not turn deployment.verify off; give a fleet a rollout.",
         check=deployments.verified,
         default="advisory",
     ),

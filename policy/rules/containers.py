@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,20 +23,35 @@ def confined(subject: Subject, settings: Settings) -> Iterator[str]:
 
 
 def _create_options(subject: Subject) -> Iterator[tuple[str, Any]]:
+    """(module, its createOptions) wherever a deployment has them: the modules, the runtime, a raw manifest."""
     deployment = subject.props.get("deployment")
-    if not isinstance(deployment, Mapping):
+    if isinstance(deployment, Mapping):
+        name = deployment.get("module")
+        yield from _found(deployment, name if isinstance(name, str) else "scorer")
+
+
+def _found(value: Any, module: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _found(item, module)
+    if not isinstance(value, Mapping):
         return
-    name = deployment.get("module")
-    yield (name if isinstance(name, str) else "scorer"), deployment.get("createOptions")
-    modules = deployment.get("modules")
-    if isinstance(modules, Mapping):
-        for other, settings in modules.items():
-            if isinstance(settings, Mapping):
-                yield str(other), settings.get("createOptions")
+    if "createOptions" in value:
+        yield module, _joined(value)
+    for key, item in value.items():
+        if key != "env" and not key.startswith("createOptions"):
+            yield from _found(item, module if key == "settings" else key)
+
+
+def _joined(settings: Mapping[str, Any]) -> Any:
+    """Manifests cut the text of long createOptions: createOptions, createOptions01, createOptions02, ..."""
+    chunks = [item for key, item in sorted(settings.items()) if re.fullmatch(r"createOptions\d\d", key)]
+    whole = [settings["createOptions"], *chunks]
+    return "".join(whole) if chunks and all(isinstance(part, str) for part in whole) else whole[0]
 
 
 def _parsed(options: Any) -> Mapping[str, Any]:
-    """Manifests may hold createOptions as JSON text."""
+    """Manifests hold createOptions as JSON text."""
     if isinstance(options, str):
         try:
             options = json.loads(options)

@@ -14,8 +14,8 @@ from tests.support import ROOT, Project
 READINGS: list[dict[str, Any]] = json.loads((ROOT / "scoring" / "readings.json").read_text())
 
 
-def score(project: Project, readings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Through the edge hub into the module and out at the hub."""
+def score(project: Project, readings: list[dict[str, Any]], device: str = "edge-1") -> list[dict[str, Any]]:
+    """Through the device's edge hub into the module and out at the hub."""
     script = """
 import json, sys
 from components.services import azure
@@ -23,19 +23,19 @@ from components.services.hub import POLICY
 from localazure.edge import names, send
 from pathlib import Path
 import os
-outputs, readings = json.load(sys.stdin)
+outputs, readings, device = json.load(sys.stdin)
 hub = outputs["hubId"]
 host = azure.get(hub)["properties"]["hostName"]
 key = azure.post(hub, f"IotHubKeys/{POLICY}/listkeys")["primaryKey"]
-gateway = Path(os.environ["LOCALAZURE_HOME"], "devices", host.rpartition(":")[2], "edge-1", "gateway.json")
+gateway = Path(os.environ["LOCALAZURE_HOME"], "devices", host.rpartition(":")[2], device, "gateway.json")
 connection = f"HostName={host};SharedAccessKeyName={POLICY};SharedAccessKey={key}"
-print(json.dumps([answer.body for answer in send.send_readings(connection, "edge-1", gateway, readings)]))
+print(json.dumps([answer.body for answer in send.send_readings(connection, device, gateway, readings)]))
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env=project.azure.env,
-        input=json.dumps([project.outputs(), readings]),
+        input=json.dumps([project.outputs(), readings, device]),
         capture_output=True,
         text=True,
         timeout=120,

@@ -6,6 +6,8 @@ import pytest
 
 from tests.engine.story import READINGS, score
 from tests.support import Project, changes
+from tools import promotion, release
+from tools.console import ToolError
 
 pytestmark = [pytest.mark.engine, pytest.mark.docker]
 
@@ -30,9 +32,13 @@ def test_a_module_that_crashes_is_rolled_back(project: Project) -> None:
         assert f"The device is back at the deployment of {before['imageRef']}" in failed.stdout
         assert "no such weights" in failed.stdout, failed.stdout[-9000:]
         assert len(score(project, READINGS)) == len(READINGS), "the old module scores"
+        assert project.outputs() == before, "the outputs are those of the last update that succeeded"
+        with pytest.raises(ToolError, match="dev is not fit to be promoted: its last update failed"):
+            promotion.promote(project.azure.env, "dev", "staging", project=project.folder)
     finally:
         script.write_text(good)
     project.up()
     after = project.outputs()
     assert after["imageRef"] == before["imageRef"], "the good image was found again, not built"
     assert changes(project.preview()) == {}
+    assert release.unfit(release.source(project.azure.env, "dev", project.folder)) == []

@@ -1,67 +1,80 @@
-"""Records previews of our own stack with the real engine: `python -m tests.pipeline.record`.
+"""Previews of our own stack by the real engine, and their comments: `python -m tests.pipeline.record` makes all of them again.
 
-Run it again when the program changes in a way that its previews show; then `UPDATE_COMMENTS=1 pytest tests/pipeline` and
-read the difference of the golden comments as a reviewer would.
+To be run when the program changes in a way that its previews show (tests/engine/test_previews.py then says so); read the difference
+of the golden comments as a reviewer would. Takes a few minutes, most of it the one `pulumi up`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.comment import Context, render
+from pipeline.preview import parse
 from tests.support import Project, local_azure
+from tools import testing
 
-FOLDER = Path(__file__).parent / "previews"
+PREVIEWS = Path(__file__).parent / "previews"
+COMMENTS = Path(__file__).parent / "comments"
+Edit = Callable[[Path], None]
 
 
 def main() -> None:
-    """All scenarios; takes a minute or two, most of it the one `pulumi up`."""
-    chosen = set(sys.argv[1:])
+    """Every scenario: before anything is there, of a stack that is up, and of its end."""
+    os.environ.update(testing.tools())
     with tempfile.TemporaryDirectory(prefix="record-") as folder, local_azure(Path(folder, "local")) as azure:
         project = Project.create(Path(folder, "project", "aml-edge"), azure)
-        _save("first", project, "preview")
-        _save("bad-settings", project, "preview", _settings("sku: Basic", "sku: Gold"))
+        _save("first", taken(project))
         project.up()
         try:
-            for name, edit in SCENARIOS.items():
-                if not chosen or name in chosen:
-                    _save(name, project, "preview", edit)
-            _save("destroy", project, "destroy")
+            for name in SCENARIOS:
+                _save(name, scenario(name, project))
         finally:
             project.destroy()
 
 
-def _save(name: str, project: Project, command: str, edit: Callable[[Path], None] | None = None) -> None:
-    kept = {path: path.read_text() for path in _editable(project.folder)}
-    if edit:
-        edit(project.folder)
+def scenario(name: str, project: Project) -> str:
+    """The recorded form of one of SCENARIOS, previewed on a stack that is up."""
+    edit = SCENARIOS[name]
+    kept = {path: path.read_text() for path in map(project.folder.joinpath, _EDITABLE)}
     try:
-        flags = ["--preview-only"] if command == "destroy" else []
-        done = project.pulumi(command, *flags, "--json", "--stack", project.stack, check=False)
+        edit(project.folder)
+        return taken(project, *(["destroy", "--preview-only"] if name == "destroy" else ["preview"]))
     finally:
         for path, text in kept.items():
             path.write_text(text)
+
+
+def taken(project: Project, *command: str) -> str:
+    done = project.pulumi(*(command or ["preview"]), "--json", "--stack", project.stack, check=False)
     recorded = _trim(json.loads(_anonymous(done.stdout, project)))
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"{name}.json").write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
-    print(name, done.returncode, recorded.get("changeSummary"))  # noqa: T201 - a script
+    return json.dumps(recorded, indent=1, sort_keys=True) + "\n"
 
 
-def _editable(folder: Path) -> list[Path]:
-    names = ("__main__.py", "Pulumi.dev.yaml", "scoring/score.py", "scoring/myenv.yml", "components/workspace.py")
-    return [folder / name for name in names]
+def comment(recorded: str) -> str:
+    return render(parse(recorded), Context("dev"))
 
 
-def _settings(old: str, new: str) -> Callable[[Path], None]:
+def _save(name: str, recorded: str) -> None:
+    (PREVIEWS / f"{name}.json").write_text(recorded)
+    (COMMENTS / f"{name}.md").write_text(comment(recorded))
+    print(name, json.loads(recorded).get("changeSummary"))  # noqa: T201 - a script
+
+
+def _nothing(folder: Path) -> None:
+    """No edit."""
+
+
+def _settings(old: str, new: str) -> Edit:
     return _edit("Pulumi.dev.yaml", old, new)
 
 
-def _edit(file: str, old: str, new: str) -> Callable[[Path], None]:
+def _edit(file: str, old: str, new: str) -> Edit:
     def edit(folder: Path) -> None:
         text = (folder / file).read_text()
         assert old in text, f"{file} has no {old!r} to edit"
@@ -70,9 +83,11 @@ def _edit(file: str, old: str, new: str) -> Callable[[Path], None]:
     return edit
 
 
-SCENARIOS: dict[str, Callable[[Path], None] | None] = {
-    "nothing": None,
-    "edited-script": _edit("scoring/score.py", "\n", "\n# edited\n"),
+_EDITABLE = ("Pulumi.dev.yaml", "scoring/score.py", "scoring/myenv.yml", "components/workspace.py")
+SCENARIOS: dict[str, Edit] = {
+    "nothing": _nothing,
+    "bad-settings": _settings("sku: Basic", "sku: Gold"),
+    "edited-script": _edit("scoring/score.py", "\n", "\n# a line more\n"),
     "hub-sku": _settings("sku: S1", "sku: S2"),
     "module-settings": _settings(
         "module: scorer", "module: scorer\n    env: {LOG_LEVEL: debug}\n    restartPolicy: on-failure"
@@ -82,15 +97,16 @@ SCENARIOS: dict[str, Callable[[Path], None] | None] = {
     "key-vault": _edit("components/workspace.py", 'f"{name}vault"', 'f"{name}vault2"'),
     "environment": _edit("scoring/myenv.yml", "dependencies:\n", "dependencies:\n  - tabulate=0.9.0\n"),
     "model-tags": _settings("area: iot", "area: iot-edge"),
+    "destroy": _nothing,
 }
 
 
 def _anonymous(text: str, project: Project) -> str:
-    """Without what differs on every machine: addresses, folders, the names that Pulumi made up, times."""
-    text = text.replace(str(project.folder), "/work/aml-edge").replace(str(project.azure.folder), "/work/azure")
+    """Without what differs on every machine: addresses, folders, ids."""
+    text = text.replace(str(project.folder), "/project").replace(str(project.azure.folder), "/azure")
     text = text.replace(project.azure.env["ARM_SUBSCRIPTION_ID"], "00000000-0000-0000-0000-000000000001")
     text = text.replace(project.azure.env["ARM_TENANT_ID"], "00000000-0000-0000-0000-000000000002")
-    return re.sub(r"127\.0\.0\.\d+", "127.0.0.9", text)
+    return re.sub(r"127\.0\.0\.\d+:\d+", "127.0.0.9:20700", text)
 
 
 def _trim(preview: dict[str, Any]) -> dict[str, Any]:

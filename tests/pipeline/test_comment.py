@@ -15,10 +15,9 @@ from pipeline import comment
 from pipeline.comment import Context, render
 from pipeline.diagnostics import Violation
 from pipeline.preview import parse
+from tests.pipeline.record import COMMENTS, PREVIEWS
 from tests.support import ROOT
 
-PREVIEWS = Path(__file__).parent / "previews"
-COMMENTS = Path(__file__).parent / "comments"
 NAMES = sorted(path.stem for path in PREVIEWS.glob("*.json"))
 
 
@@ -32,10 +31,10 @@ def shown(name: str, **context: Any) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_comment(name: str) -> None:
+    """Where a change is meant: UPDATE_COMMENTS=1 writes the golden ones from the recorded previews."""
     golden = COMMENTS / f"{name}.md"
     made = shown(name)
     if os.environ.get("UPDATE_COMMENTS"):
-        golden.parent.mkdir(exist_ok=True)
         golden.write_text(made)
     assert made == golden.read_text()
 
@@ -62,6 +61,43 @@ def test_an_edited_script_names_the_script_and_the_device() -> None:
     assert "| 🟡 update | `image` | ModelImage | `script` |" in made
     assert "device `edge-1`" in made
     assert "CAUTION" not in made
+
+
+FLEET = {
+    "layered": False,
+    "targetCondition": "tags.environment='plant'",
+    "priority": 10,
+    "deployment": {"module": "scorer", "image": "r.io/anomaly@sha256:" + "a" * 64},
+    "registries": {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "ciphertext": ""},
+    "rollout": {"waves": ["tags.wave='pilot'", "tags.wave='rest'"], "wave": 1},
+}
+
+
+def fleet(details: list[str], **after: Any) -> str:
+    step = {
+        "op": "update",
+        "urn": "urn:pulumi:dev::aml-edge::pulumi-python:dynamic/edge:FleetDeployment::plant",
+        "oldState": {"custom": True, "inputs": FLEET},
+        "newState": {"custom": True, "inputs": {**FLEET, **after}},
+        "detailedDiff": {path: {"kind": "update", "inputDiff": True} for path in details},
+    }
+    return render(parse(json.dumps({"steps": [step], "changeSummary": {"update": 1}})), Context("dev"))
+
+
+def test_a_fleet_names_its_devices_and_its_wave() -> None:
+    made = fleet(["rollout.wave"], rollout={**FLEET["rollout"], "wave": 2})  # type: ignore[dict-item]
+    reach = "devices where `tags.environment='plant'`, priority `10`, wave 2 of 2: `tags.wave='rest'`"
+    assert f"| 🟡 update | `plant` | FleetDeployment | {reach} |" in made
+    assert "| `rollout.wave` | `1` | `2` |" in made
+
+
+def test_a_fleet_with_another_condition_and_another_image_shows_both() -> None:
+    new = {**FLEET["deployment"], "image": "r.io/anomaly@sha256:" + "b" * 64}  # type: ignore[dict-item]
+    made = fleet(["targetCondition", "deployment.image"], targetCondition="", deployment=new, rollout=None)
+    assert "no devices (its target condition is empty), priority `10` |" in made
+    assert "| `targetCondition` | `tags.environment='plant'` | *empty* |" in made
+    assert "+image: r.io/anomaly@sha256:bbbb" in made
+    assert "| `deployment.image` |" not in made, "the manifest's differences say it"
 
 
 def test_a_hub_sku_is_one_change() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -37,7 +38,7 @@ def bad(project: Project) -> Iterator[Project]:
 
 
 def checked(project: Project, *command: str, levels: str = "dev") -> subprocess.CompletedProcess[str]:
-    return project.pulumi(*command, "--stack", "dev", *policy_pack.flags(levels), check=False, timeout=120)
+    return project.pulumi(*command, "--stack", project.stack, *policy_pack.flags(levels), check=False, timeout=120)
 
 
 def test_the_dev_stack_keeps_the_rules(project: Project) -> None:
@@ -53,6 +54,37 @@ def test_prod_would_refuse_it(project: Project) -> None:
     found = {(one.policy, one.resource, one.stops) for one in diagnostics.violations(done.stdout)}
     assert ("no-build", "image", True) in found
     assert ("stateful-protected", "hub", True) in found
+
+
+@pytest.fixture
+def prod(project: Project) -> Iterator[Project]:
+    """Pulumi.prod.yaml as it is committed, with what a promotion writes."""
+    file = project.folder / "Pulumi.prod.yaml"
+    text = file.read_text()
+    file.write_text(
+        text.replace("    builder: none\n", f"    builder: none\n    ref: r.io/anomaly@sha256:{'a' * 64}\n")
+    )
+    made = replace(project, stack="prod")
+    made.pulumi("stack", "select", "--create", "prod")
+    yield made
+    made.pulumi("stack", "select", "dev")
+    file.write_text(text)
+
+
+def test_prod_as_committed_keeps_every_rule(prod: Project) -> None:
+    done = checked(prod, "preview", levels="prod")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "aml-edge@v0.0.1" in done.stdout, "the pack ran"
+    assert diagnostics.violations(done.stdout) == []
+
+
+def test_prod_without_its_protection_is_refused(prod: Project) -> None:
+    prod.pulumi("config", "set", "aml-edge:protect", "false", "--stack", "prod")
+    done = checked(prod, "preview", levels="prod")
+    assert done.returncode != 0
+    found = {one.resource for one in diagnostics.violations(done.stdout) if one.policy == "stateful-protected"}
+    assert {"aml-edge", "registry", "ml", "mldata", "mlvault", "hub", "prod-1-identity"} <= found
+    assert all(one.stops for one in diagnostics.violations(done.stdout))
 
 
 def test_a_violation_stops_the_update_before_anything_is_made(bad: Project) -> None:

@@ -14,6 +14,7 @@ from tests.support import ROOT
 
 DIGEST = "sha256:" + "a" * 64
 DEPLOYMENT = "pulumi-python:dynamic/edge:EdgeDeployment"
+FLEET = "pulumi-python:dynamic/edge:FleetDeployment"
 HUB = "azure-native:iothub:IotHubResource"
 LEVELS = sorted((ROOT / "policy" / "levels").glob("*.json"))
 _BY_NAME = {rule.name: rule for rule in RULES}
@@ -157,6 +158,19 @@ def test_container_confined(host: dict[str, Any], problems: int, form: str) -> N
     assert len(check("container-confined", subject)) == problems
 
 
+def test_container_confined_looks_everywhere() -> None:
+    """The runtime's own modules, and a manifest as devices get it, whose long createOptions are cut."""
+    privileged = {"HostConfig": {"Privileged": True}}
+    text = json.dumps(privileged)
+    modules = {"other": {"settings": {"image": "x", "createOptions": text[:9], "createOptions01": text[9:]}}}
+    manifest = {"modulesContent": {"$edgeAgent": {"properties.desired": {"modules": modules}}}}
+    found = check("container-confined", deployment(edgeAgent={"createOptions": privileged}, manifest=manifest))
+    assert sorted(found) == [
+        "the module 'edgeAgent' asks for privileged mode",
+        "the module 'other' asks for privileged mode",
+    ]
+
+
 @pytest.mark.parametrize("options", [None, UNKNOWN, SECRET, "not json", "[1]", {"HostConfig": UNKNOWN}])
 def test_container_confined_without_options(options: Any) -> None:
     assert check("container-confined", deployment(createOptions=options)) == []
@@ -184,6 +198,33 @@ def test_deployment_verified(more: dict[str, Any], problems: int) -> None:
     subject = Subject(DEPLOYMENT, "d", {**deployment().props, **more})
     assert len(check("deployment-verified", subject)) == problems
     assert check("deployment-verified", Subject(HUB, "hub", more)) == []
+
+
+@pytest.mark.parametrize(
+    ("rollout", "problems"),
+    [({"waves": ["tags.a='b'"], "wave": 1}, 0), (UNKNOWN, 0), (None, 1), ({}, 1), ("left out", 1)],
+)
+def test_a_fleet_is_verified_by_its_rollout(rollout: Any, problems: int) -> None:
+    given = {} if rollout == "left out" else {"rollout": rollout}
+    props = {**deployment().props, "targetCondition": "deviceId='a'", **given}
+    assert len(check("deployment-verified", Subject(FLEET, "plant", props))) == problems
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("kind", [DEPLOYMENT, FLEET, HUB, "pulumi-python:dynamic/edge:RegistryCredentials"])
+@pytest.mark.parametrize(
+    "props",
+    [
+        {},
+        {"deployment": UNKNOWN, "verify": UNKNOWN, "onFailure": UNKNOWN, "rollout": UNKNOWN, "loginServer": UNKNOWN},
+        {"deployment": {"image": UNKNOWN, "module": UNKNOWN, "createOptions": UNKNOWN, "modules": UNKNOWN}}
+        | {"verify": {"enabled": UNKNOWN}, "onFailure": UNKNOWN, "password": UNKNOWN},
+    ],
+    ids=["missing", "unknown", "unknown inside"],
+)
+def test_no_rule_refuses_what_is_missing_or_not_known_yet(rule: Rule, kind: str, props: dict[str, Any]) -> None:
+    """The update asks again, when it is known. What a rule demands to be there is in its own test."""
+    assert check(rule.name, Subject(kind, "n", props, protect=True)) == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
