@@ -10,7 +10,7 @@ from components.hub import IotHub, hub_args
 from components.image import ModelImage, image_inputs
 from components.model import RegisteredModel, model_inputs
 from components.promoted_image import PromotedImage, promoted_inputs
-from components.registry import ContainerRegistry, registry_args
+from components.registry import ContainerRegistry, device_logins, registry_args
 from components.workspace import MlWorkspace, workspace_args
 
 stack = settings.load_from_pulumi()
@@ -29,10 +29,11 @@ if stack.image.ref:
 else:
     image = ModelImage("image", image_inputs(stack, there.model_hash, *where, [model_id], hub.hub_id))
 
+logins = device_logins(stack, registry.credentials.login)
 devices, deployments = {}, {}
 for device in stack.devices:
     devices[device.id] = EdgeDevice(device.id, device_args(stack, device, hub.hub_id), kept)
-    inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, [registry.credentials.login])
+    inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, logins)
     deployments[device.id] = EdgeDeployment(f"{device.id}-deployment", inputs)
 
 pulumi.export("stack", f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")

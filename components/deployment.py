@@ -7,6 +7,7 @@ from typing import Any, NotRequired, TypedDict
 
 from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+from pulumi.runtime.config import is_config_secret
 
 from components import content
 from components.dynamic import DynamicResource, Provider, gone
@@ -15,7 +16,7 @@ from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
 from components.services import progress, rollback, rollout
 from components.services.errors import NotFoundError, RolloutError
 from components.services.hub import Hub
-from components.settings import Settings
+from components.settings import NAMESPACE, Settings
 
 HISTORY = 3
 """How many deployments the outputs remember."""
@@ -25,7 +26,7 @@ _BASE_SECONDS = 60  # how long `destroy` gives a connected device to stop its mo
 class EdgeDeploymentInputs(TypedDict):
     hubId: Input[str]
     deviceId: Input[str]
-    deployment: Mapping[str, Any]
+    deployment: Any
     """The settings of `components.edge.manifest.Deployment` (module, env, routes, ...), its `image` being a ModelImage's ref."""
     registries: list[Any]
     """`{address, username, password}` of every registry that the device pulls from."""
@@ -46,11 +47,16 @@ def deployment_inputs(
     return {
         "hubId": hub_id,
         "deviceId": device_id,
-        "deployment": {**deployment, "image": image},
+        "deployment": guarded({**deployment, "image": image}),
         "registries": logins,
         "verify": settings.deployment.verify.model_dump(by_alias=True),
         "onFailure": settings.deployment.on_failure,
     }
+
+
+def guarded(deployment: dict[str, Any]) -> Any:
+    """As a secret where the stack's file keeps any part of the settings encrypted, say a variable of the module's environment."""
+    return Output.secret(deployment) if is_config_secret(f"{NAMESPACE}:deployment") else deployment
 
 
 class EdgeDeploymentProvider(Provider):
@@ -117,12 +123,13 @@ def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[
             module = props["deployment"]["module"]
             raise rollback.roll_back(hub, device_id, failure, module, before, named, timeout, say) from None
         health = "healthy"
-    ran = [entry for entry in (good or {}).get("history") or [] if entry["image"] != props["deployment"]["image"]]
+    image = what_runs(props["deployment"])
+    ran = [entry for entry in (good or {}).get("history") or [] if entry["image"] != image]
     return {
         **props,
         "version": version,
         "health": health,
-        "history": [{"image": props["deployment"]["image"], "version": version}, *ran][:HISTORY],
+        "history": [{"image": image, "version": version}, *ran][:HISTORY],
         "applied": sorted(made),
         "contentHash": content.content_hash(made),
     }
@@ -132,7 +139,14 @@ def _before(good: Mapping[str, Any] | None, registries: list[Any]) -> tuple[dict
     """The manifest to go back to, with today's credentials, and what to call it."""
     if good is None:
         return manifest.base_manifest(), "the base manifest, without modules"
-    return content.rendered({**good, "registries": registries}), f"the deployment of {good['deployment']['image']}"
+    return content.rendered({**good, "registries": registries}), f"the deployment of {what_runs(good['deployment'])}"
+
+
+def what_runs(deployment: Mapping[str, Any]) -> str:
+    """Our module's image; another name for a manifest of the user's own that has not got it."""
+    if deployment.get("manifest") is None or deployment.get("addModule", True):
+        return str(deployment["image"])
+    return f"manifest {content.content_hash(deployment['manifest'])[:12]}"
 
 
 def _applied(hub: Hub, device_id: str, modules: list[str]) -> dict[str, Any]:

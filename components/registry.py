@@ -37,6 +37,20 @@ def registry_args(settings: Settings, existing: Existing, group: Input[str]) -> 
     }
 
 
+def device_logins(settings: Settings, own: dict[str, Output[str]]) -> list[Any]:
+    """`{address, username, password}` of every registry that the devices pull from: the stack's `own` one, and those of the settings.
+    Of two for one address the later counts: a token that may only pull can stand in for the admin user."""
+    others = (
+        {
+            "address": login.address,
+            "username": login.username,
+            "password": Output.secret(login.password.get_secret_value()),
+        }
+        for login in settings.registry_logins
+    )
+    return [own, *others]
+
+
 class ContainerRegistry(ComponentResource):
     """A registry whose admin user is enabled: IoT Edge manifests know user names and passwords only."""
 

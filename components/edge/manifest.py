@@ -6,6 +6,7 @@ Shapes: "Properties of the IoT Edge agent and IoT Edge hub module twins"; schema
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
@@ -46,6 +47,19 @@ class Runtime(TypedDict):
     timeToLiveSecs: NotRequired[int]
 
 
+class OtherModule(TypedDict):
+    """A module beside the scoring one: its createOptions are the user's alone, its image may have a tag."""
+
+    image: str
+    env: NotRequired[Mapping[str, Any]]
+    createOptions: NotRequired[Mapping[str, Any]]
+    status: NotRequired[str]
+    restartPolicy: NotRequired[str]
+    startupOrder: NotRequired[int]
+    imagePullPolicy: NotRequired[str]
+    desired: NotRequired[Mapping[str, Any]]
+
+
 class Deployment(Runtime):
     """What a scoring module is deployed with. `routes`: name -> route text or {route, priority, timeToLiveSecs}; left out, every
     message of a leaf device enters `amlInput` and what the module sends goes upstream."""
@@ -59,6 +73,15 @@ class Deployment(Runtime):
     startupOrder: NotRequired[int]
     imagePullPolicy: NotRequired[str]
     routes: NotRequired[Mapping[str, Any]]
+    desired: NotRequired[Mapping[str, Any]]
+    """Desired properties of the module's own twin; left out, they stay as they are."""
+
+    modules: NotRequired[Mapping[str, OtherModule]]
+    manifest: NotRequired[Mapping[str, Any]]
+    """Somebody's own `modulesContent`, in place of `modules` and the runtime's part."""
+
+    addModule: NotRequired[bool]
+    """Whether the scoring module joins that manifest."""
 
 
 class Credential(TypedDict):
@@ -75,10 +98,18 @@ def render(deployment: Deployment, credentials: Mapping[str, Credential]) -> dic
     Raises:
         ValueError: the image is not named by digest, the module's name is not one, the createOptions cannot be written.
     """
-    name = deployment["module"]
-    module = _module(deployment)
+    if deployment.get("manifest") is not None:
+        return _joined(deployment, credentials)
+    name, others = deployment["module"], deployment.get("modules") or {}
+    if name in others:
+        raise ValueError(
+            f"cannot render the deployment: {name!r} is the scoring module, and one of the other modules too"
+        )
+    modules = {name: _module(deployment), **{other: _other(given) for other, given in others.items()}}
     routes = _whole(deployment["routes"]) if deployment.get("routes") is not None else default_routes(name)
-    return _manifest(deployment, credentials, modules={name: module}, routes=routes)
+    made = _manifest(deployment, credentials, modules=modules, routes=routes)
+    made["modulesContent"].update(_twins(deployment))
+    return made
 
 
 def render_layer(deployment: Deployment, credentials: Mapping[str, Credential]) -> dict[str, Any]:
@@ -91,8 +122,16 @@ def render_layer(deployment: Deployment, credentials: Mapping[str, Credential]) 
     agent: dict[str, Any] = {f"{_DESIRED}.modules.{deployment['module']}": _module(deployment)}
     for key, login in sorted(credentials.items()):
         agent[f"{_DESIRED}.{_LOGINS}.{key}"] = dict(login)
+    if deployment.get("manifest") is not None:
+        raise ValueError(
+            "a manifest of your own is for one device and cannot be a layer; name its modules in the settings"
+        )
+    others = deployment.get("modules") or {}
+    agent |= {f"{_DESIRED}.modules.{name}": _other(given) for name, given in others.items()}
     hub = {f"{_DESIRED}.routes.{name}": route for name, route in _whole(deployment.get("routes") or {}).items()}
-    return {"modulesContent": {"$edgeAgent": agent, **({"$edgeHub": hub} if hub else {})}}
+    return {
+        "modulesContent": {"$edgeAgent": agent, **({"$edgeHub": hub} if hub else {}), **_twins(deployment)},
+    }
 
 
 def _module(deployment: Deployment) -> dict[str, Any]:
@@ -103,17 +142,57 @@ def _module(deployment: Deployment) -> dict[str, Any]:
         raise ValueError(
             f"cannot render the deployment of module {name!r} with image {image!r}: {IMAGE_BY_DIGEST_RULE}"
         )
+    return _entry(deployment, create_options.hardened(_whole(deployment.get("createOptions") or {})))
+
+
+def _other(given: OtherModule) -> dict[str, Any]:
+    return _entry(given, _whole(given.get("createOptions") or {}))
+
+
+def _entry(given: Deployment | OtherModule, options: Mapping[str, Any]) -> dict[str, Any]:
     module: dict[str, Any] = {
         "type": "docker",
-        "status": deployment.get("status", "running"),
-        "restartPolicy": deployment.get("restartPolicy", "always"),
-        "imagePullPolicy": deployment.get("imagePullPolicy", "on-create"),
-        "settings": _settings(image, create_options.hardened(_whole(deployment.get("createOptions") or {}))),
-        "env": _env(deployment.get("env") or {}),
+        "status": given.get("status", "running"),
+        "restartPolicy": given.get("restartPolicy", "always"),
+        "imagePullPolicy": given.get("imagePullPolicy", "on-create"),
+        "settings": _settings(given["image"], options),
+        "env": _env(given.get("env") or {}),
     }
-    if "startupOrder" in deployment:
-        module["startupOrder"] = _whole(deployment["startupOrder"])
+    if "startupOrder" in given:
+        module["startupOrder"] = _whole(given["startupOrder"])
     return module
+
+
+def _joined(deployment: Deployment, credentials: Mapping[str, Credential]) -> dict[str, Any]:
+    """Somebody's manifest with the registries' logins and, where it is to, the scoring module with its twin and its routes: those of
+    the settings, else the usual ones unless the manifest already has one to or from the module."""
+    content: dict[str, Any] = copy.deepcopy(_whole(deployment["manifest"]))
+    agent, hub = content["$edgeAgent"][_DESIRED], content["$edgeHub"][_DESIRED]
+    for key, login in sorted(credentials.items()):
+        agent["runtime"].setdefault("settings", {}).setdefault("registryCredentials", {})[key] = dict(login)
+    if not deployment.get("addModule", True):
+        return {"modulesContent": content}
+    name, there = deployment["module"], hub.setdefault("routes", {})
+    if name in agent.setdefault("modules", {}):
+        raise ValueError(f"cannot add the module {name!r}: the manifest has one of that name")
+    agent["modules"][name] = _module(deployment)
+    routes = deployment.get("routes")
+    if routes is None:
+        routes = {} if f"/modules/{name}/" in json.dumps(there) else default_routes(name)
+    if doubled := sorted(set(routes) & set(there)):
+        raise ValueError(f"cannot add the routes {', '.join(doubled)}: the manifest has routes of these names")
+    there.update(_whole(routes))
+    return {"modulesContent": {**content, **_twins(deployment)}}
+
+
+def _twins(deployment: Deployment) -> dict[str, Any]:
+    """The twins of the modules whose desired properties are given."""
+    given: dict[str, Any] = {deployment["module"]: deployment, **(deployment.get("modules") or {})}
+    return {
+        name: {_DESIRED: _whole(module["desired"])}
+        for name, module in given.items()
+        if module.get("desired") is not None
+    }
 
 
 def base_manifest(runtime: Runtime | None = None) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from components.settings import logins
 from components.settings.deployment import DeploymentSettings, RuntimeModuleSettings, VerifySettings
 from components.settings.devices import DeviceSettings
 from components.settings.models import (
@@ -51,6 +52,7 @@ _DEFAULTS: dict[str, Any] = {
     "hub": {},
     "model": {},
     "image": {},
+    "registryLogins": [],
     "devices": [{"id": "edge-1"}],
     "deployment": {},
     "tags": {},
@@ -59,12 +61,13 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def load(values: Mapping[str, Any], *, root: Path | None = None) -> Settings:
+def load(values: Mapping[str, Any], *, root: Path | None = None, secrets: Collection[str] | None = None) -> Settings:
     """The settings that a stack file gives.
 
     `values` maps keys, with or without `aml-edge:` before them (keys of other namespaces are passed over), to plain values or,
     as Pulumi hands them to a program, to their JSON text. `root` is the project's folder (default: the working directory, where
-    Pulumi runs the program); relative paths start there.
+    Pulumi runs the program); relative paths start there. `secrets` names the keys that the stack keeps encrypted; None where nobody
+    knows.
 
     Raises:
         SettingsError: with every problem.
@@ -76,6 +79,8 @@ def load(values: Mapping[str, Any], *, root: Path | None = None) -> Settings:
         problems += from_pydantic(error, Settings)
         settings = None
     problems += _doubled_devices(given.get("devices"))
+    if secrets is not None:
+        problems += logins.plain_passwords(given.get(logins.NAME), f"{NAMESPACE}:{logins.NAME}" in secrets)
     if problems or settings is None:
         raise SettingsError(problems)
     return settings
@@ -89,12 +94,13 @@ def load_from_pulumi() -> Settings:
         pulumi.RunError: with the text of SettingsError; the engine shows it without a traceback.
     """
     import pulumi  # a program's module: the rest of this package must load without it
-    from pulumi.runtime.config import get_config_env
+    from pulumi.runtime.config import get_config_env, is_config_secret
 
     config = pulumi.Config(NAMESPACE)
     known = {name: value for name in _DEFAULTS if (value := config.get(name)) is not None}
     try:
-        return load({**_own(get_config_env()), **known})
+        secrets = {key for name in known if is_config_secret(key := f"{NAMESPACE}:{name}")}
+        return load({**_own(get_config_env()), **known}, secrets=secrets)
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None
 

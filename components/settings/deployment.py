@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
 
 from components.edge import limits, manifest, routes, validate
 from components.edge.names import MODULE_NAME_RULE, is_image_reference, is_module_name
+from components.settings import raw_manifest
 from components.settings.base import Env, SettingsModel, Whole
 from components.settings.problems import Finding, refuse, refuse_all
 
@@ -60,6 +71,31 @@ class RouteSettings(SettingsModel):
         return route
 
 
+def _below_root(path: str, info: ValidationInfo) -> Path:
+    root: Path = (info.context or {}).get("root") or Path.cwd()
+    return root / path
+
+
+def _image_reference(image: str) -> str:
+    if not is_image_reference(image):
+        refuse("is not an image reference", "write [host[:port]/]name[:tag][@sha256:digest], in lower case")
+    return image
+
+
+class ModuleSettings(SettingsModel):
+    """A module beside ours. Only what it is given: none of our module's hardening."""
+
+    image: Annotated[str, AfterValidator(_image_reference)]
+    env: Env = Field(default_factory=dict)
+    create_options: dict[str, Any] = Field(default_factory=dict)
+    status: Literal["running", "stopped"] = "running"
+    restart_policy: Literal["always", "on-failure", "on-unhealthy", "never"] = "always"
+    startup_order: Whole | None = Field(default=None, ge=0, le=limits.UINT32_MAX)
+    image_pull_policy: Literal["on-create", "never"] = "on-create"
+    desired: dict[str, Any] | None = None
+    """Desired properties of its twin; left out, they stay as they are in the hub."""
+
+
 class DeploymentSettings(SettingsModel):
     module: str = "scorer"
     env: Env = Field(default_factory=dict)
@@ -74,12 +110,26 @@ class DeploymentSettings(SettingsModel):
     runtime_version: str = manifest.RUNTIME_VERSION
     edge_agent: RuntimeModuleSettings = RuntimeModuleSettings()
     edge_hub: RuntimeModuleSettings = RuntimeModuleSettings()
+    desired: dict[str, Any] | None = None
+    """Desired properties of our module's twin; left out, they stay as they are in the hub."""
+    modules: dict[str, ModuleSettings] = Field(default_factory=dict)
+    """What runs beside our module."""
+    add_module: bool = True
+    """Whether our module joins the manifest of your own."""
+    manifest: str | None = None
+    """Path of a manifest of your own, in place of modules, edgeAgent, edgeHub and timeToLiveSecs."""
     verify: Annotated[VerifySettings, BeforeValidator(_verify)] = VerifySettings()
     on_failure: Literal["rollback", "keep"] = "rollback"
 
     def for_manifest(self) -> dict[str, Any]:
         """What `components.edge.manifest.render` takes, without the image: plain values under their camelCase keys."""
-        return self.model_dump(by_alias=True, exclude_none=True, exclude={"verify", "on_failure"})
+        left_out = {"verify", "on_failure", "manifest", "add_module", *(() if self.modules else ("modules",))}
+        made = self.model_dump(by_alias=True, exclude_none=True, exclude=left_out)
+        for name in _OF_A_MANIFEST if self.manifest else ():
+            made.pop(to_camel(name), None)
+        return {**made, "manifest": self._content, "addModule": self.add_module} if self.manifest else made
+
+    _content: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @field_validator("module")
     @classmethod
@@ -98,6 +148,26 @@ class DeploymentSettings(SettingsModel):
             )
         return version
 
+    @field_validator("manifest")
+    @classmethod
+    def _manifest(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is not None:
+            raw_manifest.read(_below_root(path, info), path, joined=bool(info.data.get("add_module")))
+        return path
+
+    @model_validator(mode="after")
+    def _own_manifest(self, info: ValidationInfo) -> DeploymentSettings:
+        if self.manifest is None:
+            if not self.add_module:
+                refuse_all([Finding("is for a manifest of your own", "set deployment.manifest too", ("addModule",))])
+            return self
+        taken = [to_camel(name) for name in _OF_A_MANIFEST if name in self.model_fields_set]
+        if taken:
+            fix = "leave it out, and write it in that file"
+            refuse_all(Finding(f"is said by {self.manifest}", fix, (name,)) for name in taken)
+        self._content = raw_manifest.read(_below_root(self.manifest, info), self.manifest, joined=self.add_module)
+        return self
+
     @model_validator(mode="after")
     def _valid_manifest(self) -> DeploymentSettings:
         """Whatever the manifest would break, with stand-ins for what is not known yet: the image and the registry's login."""
@@ -109,24 +179,32 @@ class DeploymentSettings(SettingsModel):
             refuse(str(error), "correct the deployment's settings")
         if violations:
             refuse_all(
-                Finding(f"{violation.message} [{violation.rule}]", _MEND, _inside(violation.path))
+                Finding(f"{violation.message} [{violation.rule}]", _MEND, _inside(violation.path, self.module))
                 for violation in violations
             )
         return self
 
 
+_OF_A_MANIFEST = ("modules", "edge_agent", "edge_hub", "time_to_live_secs")
 _MEND = "correct it in the stack file: the device or the hub would refuse the manifest"
 
 
-_ORIGINS = re.compile(
-    r"(?:\.systemModules\.(?P<owner>edgeAgent|edgeHub))?.*?"
-    r"\.(?P<setting>routes|env|createOptions)(?:\d\d)?(?:\.(?P<name>\w+)|\['(?P<quoted>.+?)'\])?"
-)
+_SYSTEM = re.compile(r"\.systemModules\.(edgeAgent|edgeHub)")
+_MODULE = re.compile(r"\.modules(?:\.(\w+)|\['(.+?)'\])")
+_TWIN = re.compile(r"\$\.modulesContent(?:\.(\w+)|\['([^$'].*?)'\])")
+_SETTING = re.compile(r"\.(?P<setting>routes|env|createOptions)(?:\d\d)?(?:\.(?P<name>\w+)|\['(?P<quoted>.+?)'\])?")
 
 
-def _inside(path: str) -> tuple[str, ...]:
-    """The setting that a violation's JSON path goes back to."""
-    match = _ORIGINS.search(path)
-    if match is None:
-        return ()
-    return tuple(step for step in (match["owner"], match["setting"], match["name"] or match["quoted"]) if step)
+def _inside(path: str, own: str) -> tuple[str, ...]:
+    """The setting that a violation's JSON path goes back to; `own` is the scoring module."""
+    if twin := _TWIN.match(path):
+        name = twin[1] or twin[2]
+        return ("desired",) if name == own else ("modules", name, "desired")
+    owner: tuple[str, ...] = ()
+    if system := _SYSTEM.search(path):
+        owner = (system[1],)
+    elif (module := _MODULE.search(path)) and (module[1] or module[2]) != own:
+        owner = ("modules", module[1] or module[2])
+    if found := _SETTING.search(path):
+        owner += tuple(step for step in (found["setting"], found["name"] or found["quoted"]) if step)
+    return owner

@@ -22,6 +22,7 @@ from components.settings import files
 from components.settings.base import SettingsModel, Tags, Whole
 from components.settings.deployment import DeploymentSettings
 from components.settings.devices import Devices
+from components.settings.logins import RegistryLogins
 from components.settings.problems import Finding, did_you_mean, refuse, refuse_all
 from components.settings.tags import AzureTags
 
@@ -241,6 +242,7 @@ class Settings(SettingsModel):
     hub: HubSettings
     model: ModelSettings
     image: ImageSettings
+    registry_logins: RegistryLogins
     devices: Devices
     deployment: DeploymentSettings
     tags: AzureTags = Field(default_factory=dict)

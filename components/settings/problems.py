@@ -15,11 +15,17 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 NAMESPACE = "aml-edge"
 
 # What users may have filled with secrets: named in a problem, never shown.
-_HIDDEN = {"env", "createOptions"}
+_HIDDEN = {"env", "createOptions", "password", "desired"}
 _SHOWN_CHARACTERS = 80
 
 # For the few settings without a default.
-_EXAMPLES = {"path": "scoring/model.pkl", "id": "edge-1", "route": "'FROM /messages/* INTO $upstream'"}
+_EXAMPLES = {
+    "address": "contoso.azurecr.io",
+    "image": "mcr.microsoft.com/azureiotedge-diagnostics:1.6",
+    "path": "scoring/model.pkl",
+    "id": "edge-1",
+    "route": "'FROM /messages/* INTO $upstream'",
+}
 
 Location = tuple[str | int, ...]
 

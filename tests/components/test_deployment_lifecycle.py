@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
-from azure.iot.hub.models import ConfigurationContent
+from azure.iot.hub.models import ConfigurationContent, Twin, TwinProperties
 from msrest.exceptions import HttpOperationError
 
 from components.deployment import EdgeDeploymentProvider
@@ -220,3 +220,52 @@ def test_an_offline_deployment_of_a_hub_that_is_gone(
     assert life.refresh() is False
     life.id, life.outs = kept
     life.destroy()
+
+
+def test_an_offline_module_twin_is_part_of_the_deployment(
+    life: Life, wanted: Callable[..., dict[str, Any]], device_id: str, others: IoTHubRegistryManager
+) -> None:
+    """Modules beside ours and desired properties: what others change in them is drift, what we never set is theirs."""
+    off = {"enabled": False, "timeoutSeconds": 60}
+    more = {
+        "modules": {"probe": {"image": "contoso.azurecr.io/probe:1", "desired": {"interval": 5}}},
+        "desired": {"t": 1},
+    }
+    inputs = {**wanted(**more), "verify": off}
+    assert life.up(inputs) == "create"
+    assert set(modules(others, device_id)) == {"scorer", "probe"}
+    assert desired(others, device_id, "probe") == {"interval": 5}
+    assert life.refresh()
+    assert life.up(inputs) == "same"
+    others.update_module_twin(device_id, "scorer", Twin(properties=TwinProperties(desired={"t": 2})), "*")
+    assert life.refresh()
+    assert life.up(inputs) == "update"
+    assert desired(others, device_id, "scorer") == {"t": 1}
+
+    plain = {**wanted(), "verify": off}
+    assert life.up(plain) == "update"
+    assert set(modules(others, device_id)) == {"scorer"}
+    others.update_module_twin(device_id, "scorer", Twin(properties=TwinProperties(desired={"t": 3})), "*")
+    assert life.refresh()
+    assert life.up(plain) == "same"
+
+
+def test_an_offline_manifest_of_the_users_own(
+    life: Life, wanted: Callable[..., dict[str, Any]], device_id: str, others: IoTHubRegistryManager, image: str
+) -> None:
+    own = manifest.render({"module": "collector", "image": image}, {})["modulesContent"]
+    off = {"enabled": False, "timeoutSeconds": 60}
+    assert life.up({**wanted(manifest=own, addModule=False), "verify": off}) == "create"
+    assert set(modules(others, device_id)) == {"collector"}
+    assert life.outs["history"][0]["image"].startswith("manifest ")
+    assert life.refresh()
+    assert life.up({**wanted(manifest=own, addModule=False), "verify": off}) == "same"
+    own["$edgeHub"]["properties.desired"]["routes"] = {}
+    assert life.up({**wanted(manifest=own), "verify": off}) == "update"
+    assert set(modules(others, device_id)) == {"collector", "scorer"}
+    assert [entry["image"].partition(" ")[0] for entry in life.outs["history"]] == [image, "manifest"]
+
+
+def desired(others: IoTHubRegistryManager, device_id: str, module: str) -> dict[str, Any]:
+    found = others.get_module_twin(device_id, module).properties.desired
+    return {key: value for key, value in found.items() if not key.startswith("$")}
