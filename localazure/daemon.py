@@ -29,7 +29,7 @@ from localazure.hub import HubService
 from localazure.identity import Tokens, arm_audiences
 from localazure.instance import ARM_PORT, IDENTITY_PORT
 from localazure.listeners import Listeners
-from localazure.login import login_app
+from localazure.login import ADFS, login_app
 from localazure.managed_identity import identity_app
 from localazure.ml import MlService
 from localazure.owner import OwnerApi
@@ -147,7 +147,7 @@ class Daemon:
                 (["metadata"], metadata_app(self.instance)),
                 (["discovery", "modelmanagement", "artifact"], ml),
                 (CONTAINERS, blobs),
-                ([self.instance.tenant_id], login),
+                ([self.instance.tenant_id, ADFS], login),
                 (["localazure"], own),
             ]
         )

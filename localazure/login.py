@@ -20,6 +20,7 @@ from localazure.identity import Tokens, known_resources
 from localazure.instance import Instance
 from localazure.principals import Principals
 
+ADFS = "adfs"
 LIFETIME_SECONDS = 3599  # what Entra ID gives applications
 
 
@@ -46,10 +47,19 @@ class LoginError(Exception):
 
 
 def login_app(instance: Instance, tokens: Tokens, principals: Principals) -> Starlette:
-    """`POST /{tenant}/oauth2/v2.0/token` (`scope=<resource>/.default`) and its older form `/oauth2/token` (`resource=`); discovery."""
-    base = f"{instance.arm_url}/{instance.tenant_id}"
+    """`POST /{tenant}/oauth2/v2.0/token` (`scope=<resource>/.default`) and its older form `/oauth2/token` (`resource=`); discovery.
+
+    The tenant may be called `adfs`, with `/oauth2/token` for a scope: MSAL in azureml-core asks the public cloud about any other
+    authority that it does not know.
+    """
 
     async def configuration(request: Request) -> JSONResponse:
+        tenant = request.path_params["tenant"]
+        base = f"{instance.arm_url}/{tenant}"
+        if tenant == ADFS:
+            return JSONResponse(
+                {"issuer": base, "token_endpoint": f"{base}/oauth2/token", "authorization_endpoint": base}
+            )
         return JSONResponse(
             {
                 "issuer": f"{base}/v2.0",
@@ -63,7 +73,7 @@ def login_app(instance: Instance, tokens: Tokens, principals: Principals) -> Sta
 
     async def token(request: Request) -> JSONResponse:
         form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
-        v2 = "/v2.0/" in request.url.path
+        v2 = "/v2.0/" in request.url.path or request.path_params["tenant"] == ADFS
         try:
             resource = _resource(form, v2, instance)
             principal = principals.with_client_id(form["client_id"])
@@ -93,6 +103,7 @@ def login_app(instance: Instance, tokens: Tokens, principals: Principals) -> Sta
 
     return Starlette(
         routes=[
+            Route("/{tenant}/.well-known/openid-configuration", configuration, methods=["GET"]),
             Route("/{tenant}/v2.0/.well-known/openid-configuration", configuration, methods=["GET"]),
             Route("/{tenant}/oauth2/v2.0/token", token, methods=["POST"]),
             Route("/{tenant}/oauth2/token", token, methods=["POST"]),

@@ -145,7 +145,7 @@ class Cloud:
                 {"kind": "web", "properties": {"Application_Type": "web"}},
             ),
         }
-        properties = {}
+        properties = {"containerRegistry": registry}
         for name, (path, body) in linked.items():
             properties[name] = f"{self.group}/providers/{path}"
             self.make(properties[name], body)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, MethodResponse
-from azure.iot.device.exceptions import ClientError, CredentialError
+from azure.iot.device.exceptions import ClientError, ConnectionFailedError, CredentialError
 from azure.iot.hub.models import CloudToDeviceMethod, ConfigurationContent, Twin, TwinProperties
 from msrest.exceptions import HttpOperationError
 
@@ -180,6 +180,40 @@ def test_wrong_credentials(azure: Live) -> None:
     registry.update_device_with_sas("locked", None, new_key(), new_key(), "disabled")
     with pytest.raises(CredentialError), client(azure, "locked", connection_retry=False):
         pass
+
+
+def test_no_trust_and_nobody_there(azure: Live) -> None:
+    key = azure.registry().create_device_with_sas("apart", "", "", "enabled").authentication.symmetric_key.primary_key
+    text = f"HostName={azure.host};DeviceId=apart;SharedAccessKey={key};GatewayHostName="
+    ca = azure.instance.ca.read_text()
+    for gateway, options, expected in (
+        (azure.instance.address, {}, ClientError),  # the system's CAs do not know ours
+        ("127.255.255.254", {"server_verification_cert": ca}, ConnectionFailedError),  # nobody listens
+    ):
+        device = IoTHubDeviceClient.create_from_connection_string(text + gateway, connection_retry=False, **options)
+        try:
+            with pytest.raises(expected) as caught:
+                device.connect()
+            if expected is ClientError:
+                assert type(caught.value.__cause__).__name__ == "TlsExchangeAuthError"
+        finally:
+            device.shutdown()
+
+
+def test_a_module_starts_from_the_environment(azure: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EdgeHubConnectionString and EdgeModuleCACertificateFile, as VS Code's simulator sets them."""
+    registry = azure.registry()
+    registry.create_device_with_sas("simulated", "", "", "enabled", iot_edge=True)
+    key = registry.create_module_with_sas("simulated", "m", "", "", "").authentication.symmetric_key.primary_key
+    text = f"HostName={azure.host};DeviceId=simulated;ModuleId=m;SharedAccessKey={key};GatewayHostName={azure.instance.address}"
+    monkeypatch.setenv("EdgeHubConnectionString", text)
+    monkeypatch.setenv("EdgeModuleCACertificateFile", str(azure.instance.ca))
+    module = IoTHubModuleClient.create_from_edge_environment()
+    try:
+        module.connect()
+        assert module.get_twin()["desired"]["$version"] == 1
+    finally:
+        module.shutdown()
 
 
 @pytest.mark.parametrize("change", ["disable", "keys", "delete"])

@@ -149,6 +149,28 @@ def test_twin_semantics(azure: Live) -> None:
     assert (replaced.tags, replaced.properties.desired["$version"]) == ({}, 5)
 
 
+def test_module_twins(azure: Live) -> None:
+    registry = azure.registry()
+    registry.create_device_with_sas("twins", "", "", "enabled")
+    registry.create_module_with_sas("twins", "m", "me", "", "")
+    patched = registry.update_module_twin(
+        "twins", "m", Twin(properties=TwinProperties(desired={"a": 1, "b": {"c": 2}}))
+    )
+    assert (patched.device_id, patched.module_id, patched.properties.desired["$version"]) == ("twins", "m", 2)
+    again = registry.update_module_twin(
+        "twins", "m", Twin(properties=TwinProperties(desired={"a": None})), patched.etag
+    )
+    assert "a" not in again.properties.desired
+    refused(
+        412,
+        "PreconditionFailed",
+        lambda: registry.replace_module_twin("twins", "m", Twin(tags={"x": 1}), patched.etag),
+    )
+    replaced = registry.replace_module_twin("twins", "m", Twin(properties=TwinProperties(desired={"z": 1})), again.etag)
+    assert {key for key in replaced.properties.desired if key[0] != "$"} == {"z"}
+    assert registry.get_twin("twins").properties.desired["$version"] == 1
+
+
 @pytest.mark.parametrize(
     ("desired", "status", "name"),
     [

@@ -1,0 +1,95 @@
+"""azureml-core's calls of a workspace as a whole, unmodified, against the daemon: which requests they are, and how a program logs in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from localazure import environment
+from tests.faults.cloud import REGISTRY, WORKSPACE, Cloud
+from tests.faults.test_rbac import add
+
+
+def azureml(cloud: Cloud, home: Path, program: str, **more: str) -> tuple[Any, list[str]]:
+    """What the program hands to `answer`, and the requests it made of ARM and Azure ML."""
+    (home / "config.json").write_text(
+        json.dumps(
+            {"subscription_id": cloud.instance.subscription_id, "resource_group": "rg", "workspace_name": WORKSPACE}
+        )
+    )
+    before = len(cloud.requests())
+    head = (
+        "import json\nfrom azureml.core import Workspace\nanswer = lambda value: print('ANSWER' + json.dumps(value))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", head + program],
+        cwd=home,
+        env={"PATH": os.environ["PATH"], "HOME": str(home)} | environment.variables(cloud.instance) | more,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = [
+        f"{line['method']} {line['path']}" for line in cloud.requests()[before:] if line["listener"].endswith(":20443")
+    ]
+    (answer,) = [line.removeprefix("ANSWER") for line in done.stdout.splitlines() if line.startswith("ANSWER")]
+    return json.loads(answer), made
+
+
+def test_a_workspace_is_found_in_every_way(cloud: Cloud, home: Path) -> None:
+    where = f"subscription_id={cloud.instance.subscription_id!r}, resource_group='rg'"
+    workspace = cloud.id("Microsoft.MachineLearningServices/workspaces", WORKSPACE)
+    found = ["GET /subscriptions", f"GET {workspace}"]
+    for call in (
+        "Workspace.from_config()",
+        f"Workspace({where}, workspace_name='{WORKSPACE}')",
+        f"Workspace.get('{WORKSPACE}', {where})",
+    ):
+        got, made = azureml(cloud, home, f"ws = {call}\nanswer([ws.name, ws.location, ws.get_details()])")
+        assert got[:2] == [WORKSPACE, "westeurope"]
+        details = got[2]
+        assert details["id"] == workspace
+        for part in (
+            "containerRegistry",
+            "keyVault",
+            "storageAccount",
+            "applicationInsights",
+            "discoveryUrl",
+            "workspaceid",
+        ):
+            assert details[part], part
+        assert made[:3] == ["GET /metadata/endpoints", *found]
+        assert set(made[1:]) == set(found)
+
+
+def test_keys_of_a_workspace(cloud: Cloud, home: Path) -> None:
+    got, made = azureml(cloud, home, "answer(Workspace.from_config().list_keys())")
+    assert f"POST {cloud.id('Microsoft.MachineLearningServices/workspaces', WORKSPACE)}/listKeys" in made
+    login = got["containerRegistryCredentials"]
+    assert (login["username"], login["passwords"][0]["value"] == cloud.password) == (REGISTRY, True)
+    assert got["userStorageKey"]
+
+
+def test_a_service_principal_logs_in_as_with_adfs(cloud: Cloud, home: Path) -> None:
+    """azureml-core's MSAL asks login.microsoftonline.com about any other authority; with the tenant `adfs` it does not."""
+    login = add(cloud, "pipeline", "--role", "Reader")
+    cloud("rbac", "strict")
+    program = (
+        "import os\n"
+        "from azureml.core.authentication import ServicePrincipalAuthentication\n"
+        "from azureml.core.model import Model\n"
+        "login = ServicePrincipalAuthentication('adfs', os.environ['WHO'], os.environ['WORD'], cloud='AzureLocal')\n"
+        "ws = Workspace.from_config(auth=login)\n"
+        "try: keys = str(ws.list_keys())\n"
+        "except Exception as error: keys = str(error)\n"
+        "answer([Model.list(ws), keys])\n"
+    )
+    got, _ = azureml(cloud, home, program, WHO=login.client_id, WORD=login.variables["AZURE_CLIENT_SECRET"])
+    assert got[0] == []
+    assert "AuthorizationFailed" in got[1] and login.client_id in got[1]
