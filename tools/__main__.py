@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
-from tools import bringup, environment, new_environment, policy_pack, pr_preview, promotion, score
+from tools import bringup, environment, new_environment, policy_pack, pr_preview, promotion, score, turn
 from tools.console import ToolError, say
 from tools.environment import ROOT, STACK
 
@@ -25,7 +26,8 @@ def main() -> int:
     parser.add_argument("--base", default="main", help="the commit that a pull request starts from")
     arguments = parser.parse_args()
     try:
-        _COMMANDS[arguments.command](arguments)
+        with turn.of(ROOT, arguments.command) if arguments.command in _ONE_AT_A_TIME else contextlib.nullcontext():
+            _COMMANDS[arguments.command](arguments)
     except ToolError as error:
         say(f"error: {error}")
         return error.exit_code
@@ -93,6 +95,8 @@ _COMMANDS = {
     "environment": lambda arguments: new_environment.write(arguments.name, arguments.source),
     "score": _score,
 }
+
+_ONE_AT_A_TIME = ("up", "preview", "destroy", "pr-preview", "promote", "rollback")
 
 if __name__ == "__main__":
     sys.exit(main())

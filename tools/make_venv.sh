@@ -16,6 +16,10 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         exit 1
     fi
 fi
+if command -v flock >/dev/null; then # another make of this clone may be at it: then there is little left to do
+    exec 9<.
+    flock 9
+fi
 echo "  make the virtual environment $folder (usually two minutes)" >&2
 [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
