@@ -8,7 +8,7 @@ from components.deployment import EdgeDeployment, deployment_inputs
 from components.device import EdgeDevice, device_args
 from components.hub import IotHub, hub_args
 from components.image import ModelImage, image_inputs
-from components.model import RegisteredModel, model_inputs
+from components.model import model_ids
 from components.promoted_image import PromotedImage, promoted_inputs
 from components.registry import ContainerRegistry, device_logins, registry_args
 from components.workspace import MlWorkspace, workspace_args
@@ -21,13 +21,13 @@ group = "" if there.everything else resources.ResourceGroup("aml-edge", tags=sta
 registry = ContainerRegistry("registry", registry_args(stack, there, group), kept)
 workspace = MlWorkspace("ml", workspace_args(stack, there, group, registry.registry_id), kept)
 hub = IotHub("hub", hub_args(stack, there, group), kept)
-model_id = there.model_id or RegisteredModel("model", model_inputs(stack, workspace.workspace_id)).model_id
+models = model_ids(stack, there, workspace.workspace_id)
 where = (workspace.workspace_id, registry.registry_id)
 image: ModelImage | PromotedImage
 if stack.image.ref:
     image = PromotedImage("image", promoted_inputs(stack, registry.registry_id))
 else:
-    image = ModelImage("image", image_inputs(stack, there.model_hash, *where, [model_id], hub.hub_id))
+    image = ModelImage("image", image_inputs(stack, there, *where, models, hub.hub_id))
 
 logins = device_logins(stack, registry.credentials.login)
 devices, deployments = {}, {}
@@ -42,7 +42,8 @@ pulumi.export("loginServer", registry.credentials.login_server)
 pulumi.export("registryUsername", registry.credentials.username)
 pulumi.export("registryPassword", registry.credentials.password)
 pulumi.export("hubId", hub.hub_id)
-pulumi.export("modelId", model_id)
+pulumi.export("modelId", models[0])
+pulumi.export("modelIds", models)
 pulumi.export("imageRef", image.ref)
 pulumi.export("imageFingerprint", image.fingerprint)
 pulumi.export("devices", {name: device.status for name, device in devices.items()})

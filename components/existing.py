@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -14,14 +15,23 @@ from components.settings import Settings
 
 
 @dataclass(frozen=True)
+class ExistingModel:
+    """A model that is registered already."""
+
+    id: str
+    """`name:version`."""
+    content: str
+    """The hash of its content; where somebody else registered it without one, what it is registered as."""
+
+
+@dataclass(frozen=True)
 class Existing:
-    """ARM ids of what exists, None where the stack makes it; the model's id and content hash where it is registered already."""
+    """ARM ids of what exists, None where the stack makes it; the models that are registered already, by name."""
 
     workspace_id: str | None = None
     registry_id: str | None = None
     hub_id: str | None = None
-    model_id: str | None = None
-    model_hash: str | None = None
+    models: Mapping[str, ExistingModel] = field(default_factory=dict)
 
     @property
     def everything(self) -> bool:
@@ -54,13 +64,13 @@ def _look_up(settings: Settings) -> Existing:
             "its admin user is off; Azure ML pushes with it and IoT Edge devices pull with it",
             "pulumi config set --path aml-edge:registry.enableAdminUser true",
         )
-    model = _model(workspace, settings.model.existing)
+    named = [model.existing for model in settings.all_models if model.existing]
+    models = [_model(workspace, existing) for existing in named] if workspace else []
     return Existing(
         workspace_id=workspace["id"] if workspace else None,
         registry_id=registry["id"] if registry else None,
         hub_id=hub["id"] if hub else None,
-        model_id=model["id"] if model else None,
-        model_hash=(model["contentHash"] or f"registered as {model['id']}") if model else None,
+        models={model.id.rpartition(":")[0]: model for model in models},
     )
 
 
@@ -81,10 +91,8 @@ def _registry_of(workspace: dict[str, Any], named: dict[str, Any] | None) -> dic
     return named or azure.get(attached)
 
 
-def _model(workspace: dict[str, Any] | None, existing: str | None) -> dict[str, Any] | None:
-    if not (workspace and existing):
-        return None
+def _model(workspace: dict[str, Any], existing: str) -> ExistingModel:
     name, _, version = existing.partition(":")
     arguments = {"model_name": name, "version": int(version) if version else None}
     found: dict[str, Any] = client.call(client.workspace_config(workspace["id"]), "find_model", arguments)
-    return found
+    return ExistingModel(found["id"], found["contentHash"] or f"registered as {found['id']}")

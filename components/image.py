@@ -13,6 +13,7 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone
 from components.edge import conda, fingerprint
+from components.existing import Existing
 from components.model import model_hash
 from components.services import builders, progress, registry
 from components.services.builders import BuildRequest, BuiltImage, ModelFile
@@ -51,7 +52,7 @@ RECIPES = {"azureml/containerImage": "2", "azureml/package": "2", "dockerfile": 
 
 def image_inputs(
     settings: Settings,
-    existing_model: str | None,
+    existing: Existing,
     workspace_id: Input[str],
     registry_id: Input[str],
     model_ids: list[Input[str]],
@@ -65,11 +66,11 @@ def image_inputs(
         "condaFile": image.conda_file,
         "runtime": RUNTIME,
         "dependencies": image.dependencies,
-        "models": [settings.model.path or ""],
+        "models": [model.path or "" for model in settings.all_models],
     }
     if own_dockerfile:
         paths["dockerfile"] = image.dockerfile or TEMPLATE
-    sources = _sources(settings, existing_model, paths)
+    sources = _sources(settings, existing, paths)
     recipe = "dockerfile" if own_dockerfile else f"{image.builder}/{image.mode}"
     inputs: ModelImageInputs = {
         "workspaceId": workspace_id,
@@ -92,18 +93,19 @@ def image_inputs(
     return inputs
 
 
-def _sources(settings: Settings, existing_model: str | None, paths: Mapping[str, Any]) -> dict[str, str]:
+def _sources(settings: Settings, existing: Existing, paths: Mapping[str, Any]) -> dict[str, str]:
     """Names count where they are names in the image too: of the script (a module's name), of the model (a path below
     AZUREML_MODEL_DIR), of dependencies. A model's version does not: it is another in each workspace for the same content."""
-    image, model = settings.image, settings.model
-    own_dockerfile = "dockerfile" in paths
-    content = existing_model if existing_model and not own_dockerfile else model_hash(settings)
+    image, own_dockerfile = settings.image, "dockerfile" in paths
     sources = {
         "script": f"{Path(image.script).name} {fingerprint.file_part(Path(image.script))}",
         "condaFile": _environment_hash(Path(image.conda_file), pip=own_dockerfile),
         "runtime": fingerprint.hash_tree(Path(RUNTIME)),
-        f"model {model.name}": f"{Path(model.path).name} {content}" if model.path else content,
     }
+    for model in settings.all_models:
+        there = existing.models.get(model.name)
+        content = there.content if there and not own_dockerfile else model_hash(model)
+        sources[f"model {model.name}"] = f"{Path(model.path).name} {content}" if model.path else content
     for dependency in image.dependencies:
         sources[f"dependency {Path(dependency).name}"] = fingerprint.hash_tree(Path(dependency))
     if own_dockerfile:

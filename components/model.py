@@ -1,4 +1,4 @@
-"""The registered model: the same name and content is never registered twice."""
+"""The registered models: the same name and content is never registered twice."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import pulumi
 from pulumi import Input, Output, ResourceOptions
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone, is_unknown
 from components.edge.fingerprint import hash_named
+from components.existing import Existing
 from components.services import progress
 from components.services.aml import client
 from components.services.aml.client import workspace_config
 from components.services.errors import NotFoundError, ServiceError
-from components.settings import Settings
+from components.settings import ModelSettings, Settings
 
 
 class RegisteredModelInputs(TypedDict):
@@ -28,30 +30,59 @@ class RegisteredModelInputs(TypedDict):
     """Where the file or folder is on this machine."""
     tags: NotRequired[dict[str, str]]
     description: NotRequired[str]
+    framework: NotRequired[str]
+    """Azure ML cannot change it: another framework is another version."""
+    frameworkVersion: NotRequired[str]
+    keepVersions: NotRequired[int]
+    retain: NotRequired[bool]
+    owner: NotRequired[str]
+    """`project/stack`: becomes a property of the versions, so that what a killed run registered is known as ours."""
 
 
-def model_inputs(settings: Settings, workspace_id: Input[str]) -> RegisteredModelInputs:
-    """From a stack's settings; reads the model once to hash it."""
-    lineage = {"promotedFrom": settings.model.promoted_from} if settings.model.promoted_from else {}
+KEEP_VERSIONS = 3
+
+
+def model_ids(settings: Settings, existing: Existing, workspace_id: Input[str]) -> list[Input[str]]:
+    """`name:version` of every model of the stack, in the order of its settings; registers those that do not exist."""
+    ids: list[Input[str]] = []
+    for model in settings.all_models:
+        if model.name in existing.models:
+            ids.append(existing.models[model.name].id)
+            continue
+        name = "model" if model is settings.model else f"model-{model.name}"
+        ids.append(RegisteredModel(name, model_inputs(model, workspace_id)).model_id)
+    return ids
+
+
+def model_inputs(model: ModelSettings, workspace_id: Input[str]) -> RegisteredModelInputs:
+    """From one model's settings; reads the model once to hash it."""
+    lineage = {"promotedFrom": model.promoted_from} if model.promoted_from else {}
     return {
         "workspaceId": workspace_id,
-        "name": settings.model.name,
-        "contentHash": settings.model.content_hash or model_hash(settings),
-        "path": settings.model.path or "",
-        "tags": {**settings.model.tags, **lineage},
-        "description": settings.model.description,
+        "name": model.name,
+        "contentHash": model.content_hash or model_hash(model),
+        "path": model.path or "",
+        "tags": {**model.tags, **lineage},
+        "description": model.description,
+        "framework": model.framework,
+        "frameworkVersion": model.framework_version,
+        "keepVersions": model.keep_versions,
+        "retain": model.retain,
+        "owner": f"aml-edge/{pulumi.get_project()}/{pulumi.get_stack()}",
     }
 
 
-def model_hash(settings: Settings) -> str:
+def model_hash(model: ModelSettings) -> str:
     """SHA-256 of the model's file or folder with its name, which is a path below AZUREML_MODEL_DIR."""
-    return hash_named(Path(settings.model.path or ""))
+    return hash_named(Path(model.path or ""))
 
 
 class RegisteredModelProvider(Provider):
+    """Outputs remember in `versions` what this stack had, the present one last: [{id, made}]; what was adopted is not `made`."""
+
     replaces = ("workspaceId", "name")
-    ignores = ("path",)
-    optional = ("tags", "description")
+    ignores = ("path", "keepVersions", "owner")
+    optional = ("tags", "description", "framework", "frameworkVersion", "retain")
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         checked = super().check(_olds, news)
@@ -61,27 +92,34 @@ class RegisteredModelProvider(Provider):
         return checked
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        model = _take(props)
-        return CreateResult(f"{props['workspaceId']}/models/{props['name']}", _outputs(props, model))
+        return CreateResult(f"{props['workspaceId']}/models/{props['name']}", _outputs(props, _take(props), []))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
             model = client.call(workspace_config(props["workspaceId"]), "get_model", {"model_id": props["modelId"]})
         except NotFoundError:
             return gone()
-        seen = {"tags": model["tags"], "description": model["description"]}
-        return ReadResult(id_, {**_outputs(props, model), **seen})
+        return ReadResult(id_, {**props, "tags": model["tags"], "description": model["description"]})
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        if _olds["contentHash"] != _news["contentHash"]:
-            return UpdateResult(_outputs(_news, _take(_news)))
-        return UpdateResult(_outputs(_news, _update(_news, _olds["modelId"])))
+        keys = ("contentHash", "framework", "frameworkVersion")
+        another = any((_olds.get(key) or "") != (_news.get(key) or "") for key in keys)
+        model = _take(_news) if another else _update(_news, _olds["modelId"])
+        outputs = _outputs(_news, model, _versions(_olds))
+        return UpdateResult({**outputs, "versions": _without_old(outputs)})
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        try:
-            client.call(workspace_config(_props["workspaceId"]), "delete_model", {"model_id": _props["modelId"]})
-        except NotFoundError:
+        if _props.get("retain"):
             return
+        made = [entry["id"] for entry in reversed(_versions(_props)) if entry["made"]]
+        try:
+            kept = _delete(_props, made)
+        except NotFoundError:  # with the workspace
+            return
+        if kept:
+            answer = "; ".join(f"{model_id}: {why}" for model_id, why in kept.items())
+            advice = "Images that this stack did not make hold them. Delete those first, then run the command again."
+            raise ServiceError("delete the models", ", ".join(kept), answer, advice)
 
 
 def _absent(inputs: Mapping[str, Any]) -> str:
@@ -138,6 +176,9 @@ def _register(props: dict[str, Any]) -> dict[str, Any]:
             "content_hash": props["contentHash"],
             "tags": props.get("tags") or {},
             "description": props.get("description") or "",
+            "framework": props.get("framework") or "",
+            "framework_version": props.get("frameworkVersion") or "",
+            "owner": props.get("owner") or "",
         },
         files={source.name: source},
         progress=lambda line: progress.say(f"model {props['name']}", line),
@@ -145,14 +186,49 @@ def _register(props: dict[str, Any]) -> dict[str, Any]:
     return registered
 
 
-def _outputs(props: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    return {**props, "modelId": model["id"], "version": int(model["version"])}
+def _versions(props: dict[str, Any]) -> list[dict[str, Any]]:
+    """Older states remember the present version only, and deleted it whoever had made it."""
+    return props.get("versions") or [{"id": props["modelId"], "made": True}]
+
+
+def _outputs(props: dict[str, Any], model: dict[str, Any], before: list[dict[str, Any]]) -> dict[str, Any]:
+    known = {entry["id"]: entry["made"] for entry in before}
+    known |= dict.fromkeys(model.get("owned", []), True)
+    known[model["id"]] = known.pop(model["id"], False) or model.get("made", False)
+    versions = [{"id": model_id, "made": made} for model_id, made in known.items()]
+    return {**props, "modelId": model["id"], "version": int(model["version"]), "versions": versions}
+
+
+def _without_old(props: dict[str, Any]) -> list[dict[str, Any]]:
+    """`versions` after those beyond `keepVersions` were deleted, but for what an image still uses.
+
+    Tidying up: what cannot be done is said and left for the next time, it fails no update.
+    """
+    versions, number = props["versions"], props.get("keepVersions") or KEEP_VERSIONS
+    old = [entry for entry in versions[:-number] if entry["made"]]
+    if not old:
+        return list(versions[-number:])
+    try:
+        kept = _delete(props, [entry["id"] for entry in old])
+    except ServiceError as error:
+        kept = {entry["id"]: str(error) for entry in old}
+    for entry in old:
+        why = kept.get(entry["id"])
+        done = f"kept the old {entry['id']}: {why}" if why else f"deleted the old {entry['id']}"
+        progress.say(f"model {props['name']}", done)
+    return [*(entry for entry in old if entry["id"] in kept), *versions[-number:]]
+
+
+def _delete(props: dict[str, Any], ids: list[str]) -> dict[str, str]:
+    """What Azure ML did not let go: id -> why."""
+    kept: dict[str, str] = client.call(workspace_config(props["workspaceId"]), "delete_models", {"model_ids": ids})
+    return kept
 
 
 class RegisteredModel(DynamicResource, module="edge", name="RegisteredModel"):
-    """A version of a model in the workspace. Changed content makes a new version, changed tags or description do not."""
+    """A model in the workspace. Changed content makes a new version, changed tags or description do not."""
 
-    computed = ("modelId", "version")
+    computed = ("modelId", "version", "versions")
 
     def __init__(self, name: str, inputs: RegisteredModelInputs, opts: ResourceOptions | None = None) -> None:
         super().__init__(RegisteredModelProvider(), name, inputs, opts)
@@ -161,7 +237,3 @@ class RegisteredModel(DynamicResource, module="edge", name="RegisteredModel"):
     def model_id(self) -> Output[str]:
         """`name:version`."""
         return self.output("modelId")
-
-    @property
-    def version(self) -> Output[int]:
-        return self.output("version")

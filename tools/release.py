@@ -100,6 +100,9 @@ def unfit(stack: Source) -> list[str]:
 def release(stack: Source) -> Release:
     """Raises ToolError where something is missing."""
     models = [one for one in stack.resources if one["type"] == MODEL]
+    models.sort(
+        key=lambda one: not str(one.get("urn", "")).endswith("::model")
+    )  # before the further ones, aml-edge:models
     content = str(models[0]["outputs"].get("contentHash") or "") if models else ""
     ref = str(stack.outputs.get("imageRef", ""))
     if not _REF.fullmatch(ref):

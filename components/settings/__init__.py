@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from components.settings import logins
 from components.settings.deployment import DeploymentSettings, RuntimeModuleSettings, VerifySettings
 from components.settings.devices import DeviceSettings
+from components.settings.model import ModelSettings
 from components.settings.models import (
     BUILDERS,
     MODES,
     HubSettings,
     ImageSettings,
-    ModelSettings,
     RegistrySettings,
     Settings,
     WorkspaceSettings,
@@ -51,6 +51,7 @@ _DEFAULTS: dict[str, Any] = {
     "registry": {},
     "hub": {},
     "model": {},
+    "models": [],
     "image": {},
     "registryLogins": [],
     "devices": [{"id": "edge-1"}],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 from pydantic.alias_generators import to_camel
 
 from components.settings.problems import Finding, refuse, refuse_all
@@ -15,6 +17,18 @@ _ENV_NAME = re.compile(r"[^+#$.\s]+")
 
 class SettingsModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_default=True)
+
+
+def file_setting(check: Callable[[Path], Iterator[Finding]]) -> AfterValidator:
+    """A path, kept as it was written (relative to the project's folder), whose file passes `check`."""
+
+    def validator(value: str, info: ValidationInfo) -> str:
+        root: Path = (info.context or {}).get("root") or Path.cwd()
+        if findings := list(check(root / value)):
+            refuse_all(findings)
+        return value
+
+    return AfterValidator(validator)
 
 
 def _whole(value: Any) -> Any:
@@ -39,6 +53,16 @@ def _env(env: dict[str, Any]) -> dict[str, Any]:
     return env
 
 
+def _tags(value: Any) -> Any:
+    """YAML reads `{area, iot}`, a set in Microsoft's documentation, as an object of nothings."""
+    names = [str(name) for name in value] if isinstance(value, list | tuple | set | dict) else []
+    bare = names if not isinstance(value, dict) else [str(name) for name, text in value.items() if text is None]
+    if isinstance(value, str) or bare:
+        example = ", ".join(f"{name}: ..." for name in bare[:3]) or "area: iot"
+        refuse("must be an object: a tag has a name and a value", f"write {{{example}}}")
+    return value
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
-Tags = dict[str, str]
+Tags = Annotated[dict[str, str], BeforeValidator(_tags)]
 Env = Annotated[dict[str, Any], AfterValidator(_env)]

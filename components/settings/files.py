@@ -17,6 +17,10 @@ from components.settings.problems import Finding, did_you_mean
 # The driver that azureml-core generates lies in an image as main.py, in the same folder as the script; every builder follows it.
 _DRIVER = "main.py"
 
+# azureml-core quotes a name that is quoted already in the signed address (azureml/_file_utils/upload.py), so that the signature is
+# another blob's: storage answers 403.
+_UPLOADABLE = re.compile(r"[A-Za-z0-9._~/-]+")
+
 _CONDA_KEYS = ("name", "channels", "dependencies", "prefix", "variables")
 _MATCH_SPEC = re.compile(
     r"(?:[A-Za-z0-9_./:-]+::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9._-]*)"
@@ -26,17 +30,22 @@ _PYTHON_PIN = re.compile(r"={1,2}\s*\d+(?:\.\d+){0,2}(?:\.\*)?")
 
 
 def check_model(path: Path) -> Iterator[Finding]:
-    """A model is a file or a folder with at least one file, and not empty."""
+    """A model is a file or a folder with at least one file, and not empty, whose names azureml-core can upload."""
     fix = "train it (python scoring/train.py makes the example's) or name the file that holds it"
+    names = [path.name]
     if not path.exists():
         yield Finding(f"there is no file or folder {path}", fix)
     elif path.is_dir():
         try:
-            fingerprint.tree_files(path)
+            names = [f"{path.name}/{relative}" for relative in fingerprint.tree_files(path)]
         except fingerprint.FingerprintError as error:
             yield Finding(str(error), fix)
     elif not path.is_file() or path.stat().st_size == 0:
         yield Finding(f"{path} is empty or not a regular file", fix)
+    if odd := [name for name in names if not _UPLOADABLE.fullmatch(name)]:
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        rule = f"azureml-core uploads files whose names have letters, digits, . _ - ~ only; not {odd[0]!r}{more}"
+        yield Finding(rule, "rename them: blanks and other characters become _")
 
 
 def check_dependency(path: Path) -> Iterator[Finding]:

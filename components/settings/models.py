@@ -6,11 +6,12 @@ Paths are kept as the user wrote them (relative to the project's folder), so tha
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components.edge.fingerprint import hash_named
 from components.edge.names import (
@@ -19,10 +20,11 @@ from components.edge.names import (
     is_image_reference,
 )
 from components.settings import files
-from components.settings.base import SettingsModel, Tags, Whole
+from components.settings.base import SettingsModel, Tags, Whole, file_setting
 from components.settings.deployment import DeploymentSettings
 from components.settings.devices import Devices
 from components.settings.logins import RegistryLogins
+from components.settings.model import ModelSettings
 from components.settings.problems import Finding, did_you_mean, refuse, refuse_all
 from components.settings.tags import AzureTags
 
@@ -33,8 +35,6 @@ BUILDERS = ("azureml", "acr", "docker", "none")
 A mode is a choice of `azureml` only; it means nothing to the others, so that `image.builder` alone switches a stack."""
 
 _HUB_UNITS = {"F1": 1, "S1": 200, "S2": 200, "S3": 10}  # "IoT Hub quotas and throttling"
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")  # azureml-core, model_name_validation
-_EXISTING_MODEL = re.compile(_MODEL_NAME.pattern + r"(:[1-9]\d*)?")
 _IMAGE_NAME = re.compile(r"(?=.{3,32}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")  # azureml-core, image_name_validation
 
 # What the builders put into the application root themselves.
@@ -43,16 +43,6 @@ _TAKEN_NAMES = {
     "main.py": "the name of Azure ML's driver",
     "azureml-models": "the folder of the models",
 }
-
-
-def _file(check: Callable[[Path], Iterator[Finding]]) -> AfterValidator:
-    def validator(value: str, info: ValidationInfo) -> str:
-        root: Path = (info.context or {}).get("root") or Path.cwd()
-        if findings := list(check(root / value)):
-            refuse_all(findings)
-        return value
-
-    return AfterValidator(validator)
 
 
 class WorkspaceSettings(SettingsModel):
@@ -98,60 +88,17 @@ class HubSettings(SettingsModel):
         return units
 
 
-class ModelSettings(SettingsModel):
-    existing: str | None = None
-    """`name` or `name:version` of a model that is registered already; the newest version when none is named."""
-    path: Annotated[str, _file(files.check_model)] | None = None
-    """File or folder; may be left out only for an existing model that the builder `azureml` takes from the workspace."""
-    name: str = ""
-    """The name in Azure ML; the file's name without its ending when left out."""
-    content_hash: str | None = None
-    """SHA-256 of the model in a promoted image; `make promote` writes it. The file may hold a newer one as long as the workspace has
-    registered this one: main goes on while prod stays. A stack that builds refuses a file that holds another."""
-    promoted_from: str = ""
-    """`dev best_model:3`: where a promoted model came from; becomes a tag of the registered model."""
-    description: str = ""
-    tags: Tags = Field(default_factory=dict)
-
-    @field_validator("existing")
-    @classmethod
-    def _existing(cls, existing: str | None) -> str | None:
-        if existing is not None and not _EXISTING_MODEL.fullmatch(existing):
-            refuse("is neither the name of a registered model nor name:version", "write best_model or best_model:3")
-        return existing
-
-    @field_validator("path")
-    @classmethod
-    def _path(cls, path: str | None, info: ValidationInfo) -> str | None:
-        if path is None and info.data.get("existing", "refused by itself") is None:
-            refuse("must be set", "pulumi config set --path aml-edge:model.path scoring/model.pkl")
-        return path
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, name: str, info: ValidationInfo) -> str:
-        if info.data.get("existing"):
-            return str(info.data["existing"]).partition(":")[0]
-        name = name or Path(str(info.data.get("path") or "model")).stem
-        if not _MODEL_NAME.fullmatch(name):
-            refuse(
-                f"{name!r} is no name of an Azure ML model: 1 to 255 letters, digits, . _ -, the first a letter or digit",
-                "pulumi config set --path aml-edge:model.name best_model",
-            )
-        return name
-
-
 class ImageSettings(SettingsModel):
     name: str = "scoring"
     builder: str = "azureml"
     mode: str = "containerImage"
-    script: Annotated[str, _file(files.check_script)] = "scoring/score.py"
-    conda_file: Annotated[str, _file(files.check_conda)] = "scoring/myenv.yml"
-    dependencies: list[Annotated[str, _file(files.check_dependency)]] = Field(default_factory=list)
+    script: Annotated[str, file_setting(files.check_script)] = "scoring/score.py"
+    conda_file: Annotated[str, file_setting(files.check_conda)] = "scoring/myenv.yml"
+    dependencies: list[Annotated[str, file_setting(files.check_dependency)]] = Field(default_factory=list)
     """Files and folders that lie beside the script in the image; a folder's .amlignore says what of it does not."""
     base_image: str = "python:3.11-slim"
     """Of the builders docker and acr; by digest, since a tag may move without the fingerprint seeing it."""
-    dockerfile: Annotated[str, _file(files.check_template)] | None = None
+    dockerfile: Annotated[str, file_setting(files.check_template)] | None = None
     """Template of the builders docker and acr; the project's own scoring/Dockerfile.j2 when left out."""
     keep_images: Whole = 3
     """How many of this stack's images stay in the registry; older ones are deleted after an update unless a device has them."""
@@ -241,6 +188,8 @@ class Settings(SettingsModel):
     registry: RegistrySettings
     hub: HubSettings
     model: ModelSettings
+    models: list[ModelSettings] = Field(default_factory=list)
+    """Further models of the same image, each written as `model` is."""
     image: ImageSettings
     registry_logins: RegistryLogins
     devices: Devices
@@ -253,6 +202,11 @@ class Settings(SettingsModel):
     role_assignments: bool = False
     """Whether the workspace's identity gets its roles here; needs Owner, which most do not have."""
 
+    @property
+    def all_models(self) -> list[ModelSettings]:
+        """The models of the image, `model` first."""
+        return [self.model, *self.models]
+
     @model_validator(mode="after")
     def _what_exists_hangs_together(self, info: ValidationInfo) -> Settings:
         findings = [
@@ -264,16 +218,7 @@ class Settings(SettingsModel):
             for index, device in enumerate(self.devices)
             if device.existing and not self.hub.existing
         ]
-        if self.model.existing and not self.workspace.existing:
-            fix = "set aml-edge:workspace.existing"
-            findings.append(Finding("a model can exist only in a workspace that exists", fix, ("model", "existing")))
-        if self.model.content_hash and self.model.path and not self.image.ref:
-            root = (info.context or {}).get("root") or Path.cwd()
-            if (found := hash_named(root / self.model.path)) != self.model.content_hash:
-                rule = f"{self.model.path} holds another model ({found})"
-                findings.append(
-                    Finding(rule, "take contentHash out, or bring that model back", ("model", "contentHash"))
-                )
+        findings += self._models((info.context or {}).get("root") or Path.cwd())
         if self.image.builder == "none" and not self.image.ref:
             fix = (
                 "promote the image that another stack has verified: make promote FROM=... TO=... (it writes image.ref)"
@@ -281,12 +226,27 @@ class Settings(SettingsModel):
             findings.append(
                 Finding("must be set: this stack builds nothing (image.builder: none)", fix, ("image", "ref"))
             )
-        if self.model.path is None and self.image.builder not in ("azureml", "none"):
-            fix = "name the model's file, or use image.builder azureml, which takes it from the workspace"
-            findings.append(Finding(f"the builder {self.image.builder} needs the model's file", fix, ("model", "path")))
         if self.registry.enable_admin_user and not (self.registry.existing or self.workspace.existing):
             fix = "leave it out: a registry made here has its admin user"
             findings.append(Finding("is for a registry that exists", fix, ("registry", "enableAdminUser")))
         if findings:
             refuse_all(findings)
         return self
+
+    def _models(self, root: Path) -> Iterator[Finding]:
+        places = [("model",), *(("models", index) for index in range(len(self.models)))]
+        names = Counter(model.name for model in self.all_models)
+        for place, model in zip(places, self.all_models, strict=True):
+            if model.existing and not self.workspace.existing:
+                fix = "set aml-edge:workspace.existing"
+                yield Finding("a model can exist only in a workspace that exists", fix, (*place, "existing"))
+            builds = model.path and model.content_hash and not self.image.ref
+            if builds and (held := hash_named(root / str(model.path))) != model.content_hash:
+                rule = f"{model.path} holds another model ({held})"
+                yield Finding(rule, "take contentHash out, or bring that model back", (*place, "contentHash"))
+            if model.path is None and self.image.builder not in ("azureml", "none"):
+                fix = "name the model's file, or use image.builder azureml, which takes it from the workspace"
+                yield Finding(f"the builder {self.image.builder} needs the model's file", fix, (*place, "path"))
+            if names[model.name] > 1 and place != ("model",):
+                fix = "give every model a name of its own"
+                yield Finding(f"{names[model.name]} models have the name {model.name!r}", fix, (*place, "name"))

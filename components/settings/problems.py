@@ -57,7 +57,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """A broken rule inside one setting; `inside` leads to the part that breaks it."""
+    """A broken rule inside one setting; `inside` leads to the part that breaks it. `{key}` in the fix becomes its key."""
 
     rule: str
     fix: str
@@ -82,7 +82,7 @@ def from_pydantic(error: ValidationError, model: type[BaseModel]) -> Iterator[Pr
             for finding in detail["ctx"]["findings"]:
                 inside = (*location, *finding.inside)
                 value = None if finding.inside else _shown(inside, detail["input"])
-                yield Problem(key(inside), value, finding.rule, finding.fix)
+                yield Problem(key(inside), value, finding.rule, finding.fix.replace("{key}", key(inside)))
         elif detail["type"] == "extra_forbidden":
             yield _unknown(location, _fields(model, location[:-1]))
         else:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.existing import Existing
 from components.image import image_inputs
 from components.settings import Settings, load
 from tests.builders.place import PROJECT
@@ -43,7 +44,7 @@ def settings(root: Path, stack: dict[str, Any]) -> Settings:
 
 
 def fingerprint(root: Path, stack: dict[str, Any]) -> str:
-    return image_inputs(settings(root, stack), None, "workspace", "registry", ["model:1"])["fingerprint"]
+    return image_inputs(settings(root, stack), Existing(), "workspace", "registry", ["model:1"])["fingerprint"]
 
 
 def edit(path: str, old: str, new: str) -> Change:
@@ -159,8 +160,8 @@ def test_the_dockerfile_s_builders_share_their_images_and_azure_ml_s_modes_do_no
 def test_the_model_s_version_does_not_count(project: Path) -> None:
     """Each workspace counts by itself; the same content must be found again from another one."""
     chosen = settings(project, stack(BUILDERS[0]))
-    one = image_inputs(chosen, None, "workspace", "registry", ["model:1"])
-    assert image_inputs(chosen, None, "workspace", "registry", ["model:7"])["fingerprint"] == one["fingerprint"]
+    one = image_inputs(chosen, Existing(), "workspace", "registry", ["model:1"])
+    assert image_inputs(chosen, Existing(), "workspace", "registry", ["model:7"])["fingerprint"] == one["fingerprint"]
 
 
 def test_the_runtime_s_requirements_count(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +172,7 @@ def test_the_runtime_s_requirements_count(project: Path, monkeypatch: pytest.Mon
 
 
 def test_the_sources_say_what_they_are(project: Path) -> None:
-    sources = image_inputs(settings(project, stack(BUILDERS[0])), None, "w", "r", ["m:1"])["sources"]
+    sources = image_inputs(settings(project, stack(BUILDERS[0])), Existing(), "w", "r", ["m:1"])["sources"]
     assert set(sources) == {
         "script",
         "condaFile",

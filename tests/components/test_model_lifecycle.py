@@ -35,6 +35,22 @@ def wanted(workspace_id: str, file: Path, content: bytes, name: str, **more: Any
     return {**inputs, "tags": {"area": "iot"}, "description": "one", **more}
 
 
+def in_workspace(workspace_id: str, name: str) -> list[int]:
+    """The versions that Azure ML lists."""
+    script = (
+        "import json, sys\nfrom azureml.core import Workspace\nfrom azureml.core.model import Model\n"
+        "from components.services import azure\nfrom azureml.core.authentication import TokenAuthentication\n"
+        "import os\ncloud = os.environ.get('AZUREML_CURRENT_CLOUD')\n"
+        "config = json.loads(sys.argv[1])\n"
+        "ws = Workspace(**config, auth=TokenAuthentication(azure.token, cloud=cloud))\n"
+        "print('VERSIONS', json.dumps(sorted(model.version for model in Model.list(ws, name=sys.argv[2]))))\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, json.dumps(workspace_config(workspace_id)), name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found: list[int] = json.loads(done.stdout.partition("VERSIONS ")[2])
+    return found
+
+
 def in_azure(workspace_id: str, model_id: str) -> dict[str, Any]:
     found: dict[str, Any] = client.call(workspace_config(workspace_id), "get_model", {"model_id": model_id})
     return found
@@ -70,6 +86,7 @@ def test_the_life_of_a_model(life: Life, workspace_id: str, tmp_path: Path) -> N
     assert life.preview(wanted(workspace_id, file, b"1", "other")) == "replace"
     kept = (life.id, life.outs)
     life.destroy()
+    assert in_workspace(workspace_id, "story") == [], "every version that it registered"
     life.id, life.outs = kept
     life.destroy()
     life.id, life.outs = kept
@@ -94,9 +111,87 @@ def test_a_promoted_model_needs_its_file_only_until_it_is_registered(
     assert life.up({**one, "tags": lineage}) == "update"
     assert life.outs["modelId"] == "promoted:1"
     assert in_azure(workspace_id, "promoted:1")["tags"] == lineage
-    client.call(workspace_config(workspace_id), "delete_model", {"model_id": "promoted:2"})
+    client.call(workspace_config(workspace_id), "delete_models", {"model_ids": ["promoted:2"]})
     with pytest.raises(ServiceError, match="has not registered the model"):
         life.provider.update("id", life.outs, two)
+    life.destroy()
+
+
+def test_old_versions_go_but_those_that_an_image_uses(
+    life: Life, azure: Cloud, workspace_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.pkl"
+    life.up(wanted(workspace_id, file, b"1", "many", keepVersions=2))
+    image = use_in_an_image(azure, workspace_id, "many:1")
+    life.up(wanted(workspace_id, file, b"2", "many", keepVersions=2))
+    life.up(wanted(workspace_id, file, b"3", "many", keepVersions=2))
+    assert f"kept the old many:1: 412 these images use it: {image}" in capsys.readouterr().out
+    assert in_workspace(workspace_id, "many") == [1, 2, 3]
+    client.call(workspace_config(workspace_id), "delete_image", {"image_id": image})
+    life.up(wanted(workspace_id, file, b"4", "many", keepVersions=2))
+    assert "deleted the old many:1" in capsys.readouterr().out
+    assert in_workspace(workspace_id, "many") == [3, 4]
+    assert [entry["id"] for entry in life.outs["versions"]] == ["many:3", "many:4"]
+    assert life.preview(wanted(workspace_id, file, b"4", "many", keepVersions=1)) == "same", (
+        "counts at the next version"
+    )
+    life.destroy()
+    assert in_workspace(workspace_id, "many") == []
+
+
+def test_what_others_registered_is_adopted_and_left(life: Life, workspace_id: str, tmp_path: Path) -> None:
+    inputs = wanted(workspace_id, tmp_path / "model.pkl", b"1", "theirs")
+    others = Life(RegisteredModelProvider())
+    others.up({**inputs, "owner": "aml-edge/project/others", "retain": True})
+    assert life.up({**inputs, "owner": "aml-edge/project/ours"}) == "create"
+    assert life.outs["versions"] == [{"id": "theirs:1", "made": False}]
+    newer = wanted(workspace_id, tmp_path / "model.pkl", b"2", "theirs", owner="aml-edge/project/ours", keepVersions=1)
+    life.up(newer)
+    assert in_workspace(workspace_id, "theirs") == [1, 2]
+    life.destroy()
+    assert in_workspace(workspace_id, "theirs") == [1], "deleted is what we registered"
+    others.destroy()
+    assert in_workspace(workspace_id, "theirs") == [1], "and nothing where it is to be retained"
+
+
+def test_what_a_killed_run_registered_is_deleted_with_the_rest(life: Life, workspace_id: str, tmp_path: Path) -> None:
+    """The state has never heard of its version: the property does."""
+    owner = "aml-edge/project/dev"
+    Life(RegisteredModelProvider()).up(wanted(workspace_id, tmp_path / "model.pkl", b"1", "killed2", owner=owner))
+    life.up(wanted(workspace_id, tmp_path / "model.pkl", b"2", "killed2", owner=owner))
+    assert life.outs["versions"] == [{"id": "killed2:1", "made": True}, {"id": "killed2:2", "made": True}]
+    life.destroy()
+    assert in_workspace(workspace_id, "killed2") == []
+
+
+def test_a_state_from_before_still_opens(life: Life, workspace_id: str, tmp_path: Path) -> None:
+    """It knows neither the versions nor the framework, nor how many to keep."""
+    inputs = wanted(workspace_id, tmp_path / "model.pkl", b"1", "old")
+    life.up(inputs)
+    del life.outs["versions"]
+    today = {**inputs, "framework": "", "frameworkVersion": "", "keepVersions": 3, "retain": False, "owner": "a/b"}
+    assert life.preview(today) == "same"
+    assert life.refresh()
+    assert life.up(wanted(workspace_id, tmp_path / "model.pkl", b"2", "old")) == "update"
+    assert [entry["id"] for entry in life.outs["versions"]] == ["old:1", "old:2"]
+    life.destroy()
+    assert in_workspace(workspace_id, "old") == []
+
+
+def test_the_framework_is_registered_and_another_is_another_version(
+    life: Life, workspace_id: str, tmp_path: Path
+) -> None:
+    """Azure ML has no way to change it."""
+    sklearn = {"framework": "ScikitLearn", "frameworkVersion": "1.5.0"}
+    file = tmp_path / "model.pkl"
+    life.up(wanted(workspace_id, file, b"1", "framed", **sklearn))
+    found = in_azure(workspace_id, "framed:1")
+    assert {key: found[key] for key in sklearn} == sklearn
+    assert found["contentHash"] == hash_named(file), "a property of the model"
+    assert life.up(wanted(workspace_id, file, b"1", "framed", **sklearn)) == "same"
+    assert life.up(wanted(workspace_id, file, b"1", "framed", **{**sklearn, "frameworkVersion": "1.6.0"})) == "update"
+    assert life.outs["modelId"] == "framed:2"
+    assert in_azure(workspace_id, "framed:2")["frameworkVersion"] == "1.6.0"
     life.destroy()
 
 
@@ -123,7 +218,7 @@ def test_edits_of_others_are_seen_and_set_right(life: Life, workspace_id: str, t
 def test_an_update_of_what_others_deleted_says_to_refresh(life: Life, workspace_id: str, tmp_path: Path) -> None:
     inputs = wanted(workspace_id, tmp_path / "model.pkl", b"1", "vanished")
     life.up(inputs)
-    client.call(workspace_config(workspace_id), "delete_model", {"model_id": "vanished:1"})
+    client.call(workspace_config(workspace_id), "delete_models", {"model_ids": ["vanished:1"]})
     with pytest.raises(NotFoundError, match="pulumi refresh"):
         life.up({**inputs, "tags": {"a": "b"}})
     assert life.refresh() is False
@@ -138,7 +233,7 @@ def test_a_model_that_an_image_of_others_uses_is_not_deleted(
     life.up(wanted(workspace_id, tmp_path / "model.pkl", b"1", "used"))
     kept = (life.id, life.outs)
     image = use_in_an_image(azure, workspace_id, "used:1")
-    with pytest.raises(ServiceError, match="used:1") as caught:
+    with pytest.raises(ServiceError, match="could not delete the models used:1") as caught:
         life.destroy()
     assert f"these images use it: {image}" in str(caught.value)
     assert "Delete those first" in caught.value.advice

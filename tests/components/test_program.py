@@ -221,3 +221,17 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_secrets(item) for key, item in value.items()}
     return [without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def test_several_models_are_registered_and_all_in_the_image() -> None:
+    several = run(models=[{"path": "scoring/readings.json", "name": "thresholds"}])
+    assert several.error is None, several.error
+    assert {one["name"]: one["inputs"]["name"] for one in several.of("RegisteredModel")} == {
+        "model": "best_model",
+        "model-thresholds": "thresholds",
+    }
+    image = several.one("ModelImage")["inputs"]
+    assert len(image["modelIds"]) == len(image["paths"]["models"]) == 2
+    assert image["paths"]["models"] == ["scoring/model.pkl", "scoring/readings.json"]
+    assert {"model best_model", "model thresholds"} <= set(image["sources"])
+    assert len(several.exports["modelIds"]) == 2

@@ -74,10 +74,10 @@ class TestModels:
         assert (emptied["tags"], emptied["description"]) == ({}, "")
         assert client.call(workspace, "get_model", {"model_id": "best:1"}) == emptied
 
-        client.call(workspace, "delete_model", {"model_id": "best:1"})
+        assert client.call(workspace, "delete_models", {"model_ids": ["best:1"]}) == {}
+        assert client.call(workspace, "delete_models", {"model_ids": ["best:1"]}) == {}, "absent is fine"
         for operation, more in (
             ("get_model", {}),
-            ("delete_model", {}),
             ("update_model", {"tags": {"a": "b"}, "description": ""}),
         ):
             with pytest.raises(NotFoundError, match=r"best:1 in the workspace servicesml"):
@@ -91,12 +91,15 @@ class TestModels:
         assert register(workspace, folder, "folder-1", model_name="folder")["id"] == "folder:1"
 
 
-@pytest.mark.parametrize("operation", ["get_model", "delete_model", "delete_image", "image_state"])
+@pytest.mark.parametrize("operation", ["get_model", "delete_models", "delete_image", "image_state"])
 def test_a_workspace_that_is_gone_is_not_found(azure: Cloud, quick: None, operation: str) -> None:
     gone = client.workspace_config(azure.id(WORKSPACE, "nowhere"))
-    key = "model_id" if "model" in operation else "image_id"
+    arguments: dict[str, dict[str, object]] = {
+        "delete_models": {"model_ids": ["x:1"]},
+        "get_model": {"model_id": "x:1"},
+    }
     with pytest.raises(NotFoundError, match="the workspace nowhere does not exist"):
-        client.call(gone, operation, {key: "x:1"})
+        client.call(gone, operation, arguments.get(operation, {"image_id": "x:1"}))
 
 
 def test_an_image_that_is_gone_is_not_found(workspace: dict[str, str]) -> None:

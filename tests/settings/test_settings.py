@@ -71,6 +71,8 @@ GOOD: list[dict[str, Any]] = [
     {"hub": {"sku": "S1", "units": 200}},
     {"hub": {"sku": "S3", "units": "10"}},
     {"model": {"path": "scoring", "name": "a" + "._-9" * 63 + "zz"}},
+    {"model": {"path": "scoring/model.pkl", "framework": "ScikitLearn", "frameworkVersion": "1.5", "keepVersions": 1}},
+    {"model": {"path": "scoring/model.pkl", "retain": True}, "models": [{"path": "scoring", "name": "all"}]},
     {"image": {"name": "a.b-c"}},
     {"image": {"name": "a" * 32}},
     {"image": {"tags": {"area": "iot"}, "description": "d"}},
@@ -132,7 +134,16 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("model.name", {"model": {"path": "scoring/model.pkl", "name": "a b"}}, "no name of an Azure ML model"),
     ("model.name", {"model": {"path": "scoring/model.pkl", "name": "a" * 256}}, "no name of an Azure ML model"),
     ("model.tags.n", {"model": {"path": "scoring/model.pkl", "tags": {"n": 1}}}, "must be text"),
-    ("model.tags", {"model": {"path": "scoring/model.pkl", "tags": ["a"]}}, "must be an object"),
+    ("model.tags", {"model": {"path": "scoring/model.pkl", "tags": ["area"]}}, "write {area: ...}"),
+    ("model.tags", {"model": {"path": "scoring/model.pkl", "tags": "area"}}, "must be an object"),
+    ("image.tags", {"image": {"tags": yaml.safe_load("{area, iot}")}}, "write {area: ..., iot: ...}"),
+    ("image.tags", {"image": {"tags": yaml.safe_load("{area: iot, type}")}}, "write {type: ...}"),
+    ("model.frameworkVersion", {"model": {"path": "scoring/model.pkl", "frameworkVersion": "1"}}, "with the framework"),
+    ("model.keepVersions", {"model": {"path": "scoring/model.pkl", "keepVersions": 0}}, "must be at least 1"),
+    ("models[0].path", {"models": [{"name": "x"}]}, "set --path aml-edge:models[0].path"),
+    ("models[0].name", {"models": [{"path": "scoring/model.pkl"}]}, "2 models have the name 'model'"),
+    ("models", {"models": {"path": "scoring/model.pkl"}}, "must be a list"),
+    ("models[0].existing", {"models": [{"existing": "m"}]}, "set aml-edge:workspace.existing"),
     ("model.nam", {"model": {"path": "scoring/model.pkl", "nam": "x"}}, "did you mean 'name'?"),
     ("image.name", {"image": {"name": "ab"}}, "3 to 32 lower-case"),
     ("image.name", {"image": {"name": "a" * 33}}, "3 to 32 lower-case"),
@@ -273,6 +284,17 @@ def test_dependencies_do_not_meet_each_other_in_the_image(root: Path, problem: R
     assert "which is the name of a/util.py already" in refused("a/util.py", "b/util.py")
     assert "Azure ML's driver" in refused("a/main.py")
     assert "edge module runtime's" in refused("edge_runtime")
+
+
+@pytest.mark.parametrize(
+    "name", ["my model.pkl", "modèle.pkl", "100%.pkl", "a+b.pkl", "a#b.pkl", "folder/my model.pkl"]
+)
+def test_a_model_that_azureml_core_cannot_upload_is_refused(problem: Refused, root: Path, name: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_bytes(b"weights")
+    told = problem("model.path", model={"path": name.partition("/")[0], "name": "odd"})
+    assert f"not {name!r}" in told
+    assert "rename" in told
 
 
 REF = f"acr.azurecr.io/anomaly@sha256:{'a' * 64}"

@@ -16,7 +16,7 @@ _WORDS = {
     "register_model": ("register the model", "model_name"),
     "get_model": ("read the model", "model_id"),
     "update_model": ("update the model", "model_id"),
-    "delete_model": ("delete the model", "model_id"),
+    "delete_models": ("delete the models", "model_ids"),
     "create_image": ("build the image", "name"),
     "image_state": ("read the image", "image_id"),
     "delete_image": ("delete the image", "image_id"),
@@ -31,7 +31,8 @@ _PHRASES = {str(int(one)): one.phrase for one in HTTPStatus}
 def translate(operation: str, arguments: Mapping[str, Any], workspace: str, error: Exception) -> ServiceError:
     """NotFoundError only where Azure ML answered that the very model, image or workspace does not exist."""
     doing, key = _WORDS.get(operation, (operation.replace("_", " ").replace("create", "make"), "name"))
-    resource = f"{arguments.get(key, '')} in the workspace {workspace}".strip()
+    named = arguments.get(key, "")
+    resource = f"{', '.join(named) if isinstance(named, list) else named} in the workspace {workspace}".strip()
     text = str(getattr(error, "message", None) or error)
     status = next((group for match in [_STATUS.search(text)] if match for group in match.groups() if group), "")
     if _NO_WORKSPACE in text:

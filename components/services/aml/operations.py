@@ -24,7 +24,7 @@ from components.services.errors import ServiceError
 __all__ = [
     "create_image",
     "delete_image",
-    "delete_model",
+    "delete_models",
     "find_content",
     "find_model",
     "get_model",
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 CONTENT_PROPERTY = "contentHash"
+OWNER_PROPERTY = "registeredBy"
 FINGERPRINT_TAG = "fingerprint"
 POLL_SECONDS = 2
 LOG_TAIL_LINES = 20
@@ -52,10 +53,18 @@ def register_model(
     content_hash: str,
     tags: dict[str, str],
     description: str,
+    framework: str = "",
+    framework_version: str = "",
+    owner: str = "",
 ) -> dict[str, Any]:
-    """Find the model of that name and content, or register it. `model_path` is relative to the working directory."""
-    model = _with_content(workspace, model_name, content_hash)
-    if model:
+    """Find the model of that name and content, or register it. `model_path` is relative to the working directory.
+
+    A framework that is asked for must be the model's: Azure ML cannot change it, so that the same content under another one is another
+    version. Besides the model: `made`, whether `owner` registered it, now or earlier, and `owned`, the ids of all that `owner` did.
+    """
+    same = _with_content(workspace, model_name, content_hash, framework, framework_version)
+    if same:
+        model = same
         progress(f"{model.id} has this content already")
         _retag(model, tags, description)
     else:
@@ -65,11 +74,19 @@ def register_model(
             model_path=model_path,
             model_name=model_name,
             tags=tags,
-            properties={CONTENT_PROPERTY: content_hash},
+            properties={CONTENT_PROPERTY: content_hash, **({OWNER_PROPERTY: owner} if owner else {})},
             description=description,
+            model_framework=framework or None,
+            model_framework_version=framework_version or None,
         )
         progress(f"registered {model.id}")
-    return _model(Model(workspace, model_name, version=model.version))
+    owned = Model.list(workspace, name=model_name, properties=[[OWNER_PROPERTY, owner]]) if owner else []
+    ids = [found.id for found in sorted(owned, key=lambda found: found.version)]
+    return {
+        **_model(Model(workspace, model_name, version=model.version)),
+        "made": not same or model.id in ids,
+        "owned": ids,
+    }
 
 
 def find_content(
@@ -80,8 +97,15 @@ def find_content(
     return _model(Model(workspace, model_name, version=model.version)) if model else None
 
 
-def _with_content(workspace: Workspace, model_name: str, content_hash: str) -> Model | None:
-    same = Model.list(workspace, name=model_name, properties=[[CONTENT_PROPERTY, content_hash]])
+def _with_content(
+    workspace: Workspace, model_name: str, content_hash: str, framework: str = "", framework_version: str = ""
+) -> Model | None:
+    wanted = (framework, framework_version)
+    same = [
+        model
+        for model in Model.list(workspace, name=model_name, properties=[[CONTENT_PROPERTY, content_hash]])
+        if not framework or (model.model_framework, model.model_framework_version or "") == wanted
+    ]
     return max(same, key=lambda found: found.version) if same else None
 
 
@@ -103,16 +127,20 @@ def update_model(
     return _model(Model(workspace, id=model_id))
 
 
-def delete_model(workspace: Workspace, progress: Progress, *, model_id: str) -> None:
-    model = Model(workspace, id=model_id)
-    try:
-        model.delete()
-    except WebserviceException:
-        users = ", ".join(sorted(image.id for image in Image.list(workspace, model_id=model_id)))
-        if not users:
-            raise
-        advice = "Images that this stack did not make hold it. Delete those first, then run the command again."
-        raise ServiceError("delete the model", model_id, f"412 these images use it: {users}", advice) from None
+def delete_models(workspace: Workspace, progress: Progress, *, model_ids: list[str]) -> dict[str, str]:
+    """Delete them; absent is fine. Returns what Azure ML did not let go: id -> why."""
+    kept = {}
+    for model_id in model_ids:
+        try:
+            Model(workspace, id=model_id).delete()
+        except WebserviceException as error:
+            if "ModelNotFound" in error.message:
+                continue
+            users = ", ".join(sorted(image.id for image in Image.list(workspace, model_id=model_id)))
+            if not users:
+                raise
+            kept[model_id] = f"412 these images use it: {users}"
+    return kept
 
 
 def create_image(
@@ -255,5 +283,7 @@ def _model(model: Model) -> dict[str, Any]:
         "version": model.version,
         "tags": dict(model.tags or {}),
         "description": model.description or "",
+        "framework": model.model_framework or "",
+        "frameworkVersion": model.model_framework_version or "",
         "contentHash": (model.properties or {}).get(CONTENT_PROPERTY, ""),
     }
