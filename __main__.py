@@ -6,6 +6,8 @@ from pulumi_azure_native import resources
 from components import existing, settings
 from components.deployment import EdgeDeployment, deployment_inputs
 from components.device import EdgeDevice, device_args
+from components.device_fleet import device_fleet
+from components.fleet import fleet_deployments
 from components.hub import IotHub, hub_args
 from components.image import ModelImage, image_inputs
 from components.model import model_ids
@@ -36,6 +38,9 @@ for device in stack.devices:
     inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, logins)
     deployments[device.id] = EdgeDeployment(f"{device.id}-deployment", inputs)
 
+many = device_fleet(stack, hub.hub_id)
+fleet = fleet_deployments(stack, hub.hub_id, image.ref, logins, many)
+
 pulumi.export("stack", f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
 pulumi.export("workspaceConfig", workspace.config)
 pulumi.export("loginServer", registry.credentials.login_server)
@@ -51,3 +56,4 @@ pulumi.export("connectionStrings", {name: device.connection_string for name, dev
 pulumi.export("configToml", {name: device.config_toml for name, device in devices.items()})
 pulumi.export("cloudInit", {name: device.cloud_init for name, device in devices.items()})
 pulumi.export("deployments", {name: deployment.summary for name, deployment in deployments.items()})
+pulumi.export("fleet", {name: deployment.summary for name, deployment in fleet.items()})

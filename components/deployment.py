@@ -14,9 +14,9 @@ from components.dynamic import DynamicResource, Provider, gone
 from components.edge import manifest
 from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
 from components.services import progress, rollback, rollout
-from components.services.errors import NotFoundError, RolloutError
-from components.services.hub import Hub
-from components.settings import NAMESPACE, Settings
+from components.services.errors import NotFoundError, RolloutError, ServiceError
+from components.services.hub import OWN_DEPLOYMENT_TAG, Hub
+from components.settings import NAMESPACE, DeploymentSettings, Settings
 
 HISTORY = 3
 """How many deployments the outputs remember."""
@@ -40,23 +40,29 @@ def deployment_inputs(
     settings: Settings, hub_id: Input[str], device_id: Input[str], image: Input[str], logins: list[Any]
 ) -> EdgeDeploymentInputs:
     """From a stack's settings, for one of its devices."""
-    deployment = settings.deployment.for_manifest()
-    if settings.image.mode == "package" and settings.image.builder in ("azureml", "none"):
-        own = {"Entrypoint": ["python", f"{APP_ROOT}/{PACKAGE_SOURCE}/edge_runtime"]}
-        deployment["createOptions"] = {**own, **deployment.get("createOptions", {})}
     return {
         "hubId": hub_id,
         "deviceId": device_id,
-        "deployment": guarded({**deployment, "image": image}),
+        "deployment": guarded(module_inputs(settings, settings.deployment, image)),
         "registries": logins,
         "verify": settings.deployment.verify.model_dump(by_alias=True),
         "onFailure": settings.deployment.on_failure,
     }
 
 
-def guarded(deployment: dict[str, Any]) -> Any:
+def guarded(deployment: dict[str, Any], *settings: str) -> Any:
     """As a secret where the stack's file keeps any part of the settings encrypted, say a variable of the module's environment."""
-    return Output.secret(deployment) if is_config_secret(f"{NAMESPACE}:deployment") else deployment
+    secret = any(is_config_secret(f"{NAMESPACE}:{name}") for name in ("deployment", *settings))
+    return Output.secret(deployment) if secret else deployment
+
+
+def module_inputs(settings: Settings, deployment: DeploymentSettings, image: Input[str]) -> dict[str, Any]:
+    """The input `deployment` of a module that runs the stack's image."""
+    made = deployment.for_manifest()
+    if settings.image.mode == "package" and settings.image.builder in ("azureml", "none"):
+        own = {"Entrypoint": ["python", f"{APP_ROOT}/{PACKAGE_SOURCE}/edge_runtime"]}
+        made["createOptions"] = {**own, **made.get("createOptions", {})}
+    return {**made, "image": image}
 
 
 class EdgeDeploymentProvider(Provider):
@@ -94,6 +100,7 @@ class EdgeDeploymentProvider(Provider):
         try:
             hub = Hub(_props["hubId"])
             version = hub.apply(device_id, manifest.base_manifest())
+            hub.merge_tags(device_id, {OWN_DEPLOYMENT_TAG: None})
             if not hub.is_online(device_id):
                 say("left with the base manifest; the device is not connected and takes it up when it is")
                 return
@@ -109,6 +116,8 @@ def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[
     device_id, say = props["deviceId"], _say(props["deviceId"])
     made = content.rendered(props)["modulesContent"]
     hub = Hub(props["hubId"])
+    _refuse_ruled(hub, device_id)
+    hub.merge_tags(device_id, {OWN_DEPLOYMENT_TAG: "device"})
     version = hub.apply(device_id, {"modulesContent": made})
     say(f"applied version {version} of the deployment")
     health = "not verified"
@@ -133,6 +142,19 @@ def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[
         "applied": sorted(made),
         "contentHash": content.content_hash(made),
     }
+
+
+def _refuse_ruled(hub: Hub, device_id: str) -> None:
+    """A device takes either a deployment of its own or automatic ones; Azure would let the latter win without a word."""
+    ruling = hub.ruling(device_id)
+    if ruling:
+        raise ServiceError(
+            "deploy to the device",
+            device_id,
+            f"the automatic deployment {', '.join(ruling)} rules it",
+            "Take the device out of that deployment's target condition, or register it in aml-edge:fleetDevices, where it has no "
+            "deployment of its own.",
+        )
 
 
 def _before(good: Mapping[str, Any] | None, registries: list[Any]) -> tuple[dict[str, Any], str]:

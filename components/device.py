@@ -14,6 +14,7 @@ from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, ReadResult, 
 from components.dynamic import DynamicResource, Provider, gone, plain
 from components.edge import cloud_init, config_toml, identity_mark, manifest
 from components.edge.identity_mark import MANAGED_BY, Mark
+from components.edge.merge_patch import merge_patch
 from components.services import progress
 from components.services.errors import ChangedError, ConflictError, NotFoundError, ServiceError
 from components.services.hub import Hub, Identity
@@ -165,7 +166,7 @@ class DeviceIdentityProvider(Provider):
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         hub = Hub(_news["hubId"])
         identity = _bring(hub, hub.device(_news["deviceId"]), _news, _olds.get("keyGeneration") or 1)
-        patch = {**_merge_patch(_olds["tags"], _news["tags"]), "managedBy": _news["owner"]}
+        patch = {**merge_patch(_olds["tags"], _news["tags"]), "managedBy": _news["owner"]}
         hub.merge_tags(_news["deviceId"], patch)
         return UpdateResult(_outputs(_news, hub, identity, _news["owner"]))
 
@@ -248,17 +249,6 @@ class ExistingDeviceProvider(DeviceIdentityProvider):
         found = {**_outputs(props, hub, identity, ""), "status": identity.status}
         del found["managedBy"]
         return found
-
-
-def _merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What a hub must merge into the tags to turn one into the other: None removes, at any depth."""
-    patch: dict[str, Any] = {key: None for key in before if key not in after}
-    for key, value in after.items():
-        old = before.get(key)
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            value = _merge_patch(old, value)
-        patch[key] = value
-    return patch
 
 
 def _outputs(props: dict[str, Any], hub: Hub, identity: Identity, managed_by: str) -> dict[str, Any]:

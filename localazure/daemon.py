@@ -23,6 +23,7 @@ from localazure.arm import ArmService
 from localazure.edge import DeviceSupervisor
 from localazure.endpoints import metadata_app
 from localazure.faults import FaultBook
+from localazure.fleet import FleetService
 from localazure.front import Front
 from localazure.guards import MlGuard
 from localazure.hub import HubService
@@ -104,20 +105,21 @@ class Daemon:
             arm.on_gone(
                 "Microsoft.MachineLearningServices/workspaces", lambda properties: ml.forget(properties["workspaceId"])
             )
-            self._hubs.on_edge_devices(self._note_device)
-            self._hubs.on_edge_devices(self._devices.on_edge_device)
+            self._fleet = FleetService(self.instance, store, self._hubs, self._have_device)
+            self._hubs.on_edge_devices(self._fleet.on_edge_device)
             services: tuple[tuple[str, Service], ...] = (
                 ("blobs", blobs),
                 ("registries", self._registries),
                 ("registry tasks", tasks),
                 ("hubs", self._hubs),
                 ("devices", self._devices),  # after the hubs that they connect to
+                ("fleet", self._fleet),
                 ("arm", arm),
                 ("ml", ml),
             )
             for name, service in services:
                 await self._start(name, service, stack)
-            owner = OwnerApi(tokens, book, principals, arm, self._hubs, listeners.disconnect)
+            owner = OwnerApi(tokens, book, principals, arm, self._hubs, self._fleet, listeners.disconnect)
             guarded = MlGuard(ml.app, arm.access, tokens, [*arm_audiences(self.instance), "https://ml.azure.com"])
             login = login_app(self.instance, tokens, principals)
             front = self._front(arm.app, guarded, blobs.app, login, owner)
@@ -183,9 +185,12 @@ class Daemon:
             "registries": self._registries.describe(),
             "hubs": [{"name": name, "hostName": self._hubs.host_name(name)} for name in sorted(self._hubs.names())],
             "devices": [{"name": device, "hub": host} for host, device in sorted(self._edge_devices)],
+            "fleet": self._fleet.describe(),
         }
 
-    def _note_device(self, host_name: str, device_id: str, primary_key: str | None) -> None:
+    def _have_device(self, host_name: str, device_id: str, primary_key: str | None) -> None:
+        """One with containers of its own."""
+        self._devices.on_edge_device(host_name, device_id, primary_key)
         if primary_key is None:
             self._edge_devices.discard((host_name, device_id))
         else:

@@ -1,4 +1,5 @@
-"""What only the owner of the instance's folder may ask the daemon: faults, role enforcement, principals, connection strings.
+"""What only the owner of the instance's folder may ask the daemon: faults, role enforcement, principals, the simulated fleet,
+connection strings.
 
 It answers at `/localazure/...` of ARM's listener, so that it counts for the very next request of any service. Who asks proves with a
 token signed with the key in `instance.json`, which nobody but the folder's owner can read; no endpoint gives out such tokens.
@@ -17,6 +18,7 @@ from localazure.arm.errors import ArmError
 from localazure.bodies import BodyError, TooLargeError, parse_json, read
 from localazure.faults import Fault, FaultBook, FaultError
 from localazure.faults import rules as fault_rules
+from localazure.fleet import FleetError
 from localazure.identity import OWNER_AUDIENCE, AuthError, Tokens
 from localazure.principals import Principal, PrincipalError, Principals
 
@@ -36,6 +38,11 @@ class Hubs(Protocol):
     def keys(self, name: str) -> list[dict[str, str]]: ...
 
 
+class Fleet(Protocol):
+    async def change(self, size: int | None, match: str | None, fail: float | None) -> None: ...
+    def describe(self) -> Json: ...
+
+
 class OwnerApi:
     """`routes` belong to the daemon's own router. `disconnect(device)` drops a device's MQTT sessions and says how many there were."""
 
@@ -46,10 +53,11 @@ class OwnerApi:
         principals: Principals,
         arm: Arm,
         hubs: Hubs,
+        fleet: Fleet,
         disconnect: Callable[[str], int],
     ) -> None:
         self._tokens, self._book, self._principals = tokens, book, principals
-        self._arm, self._hubs, self._disconnect = arm, hubs, disconnect
+        self._arm, self._hubs, self._fleet, self._disconnect = arm, hubs, fleet, disconnect
         table: tuple[tuple[str, str, Callable[[Request], Awaitable[Any]]], ...] = (
             ("GET", "/localazure/faults", self._list_faults),
             ("POST", "/localazure/faults", self._add_fault),
@@ -60,6 +68,8 @@ class OwnerApi:
             ("GET", "/localazure/principals", self._list_principals),
             ("POST", "/localazure/principals", self._add_principal),
             ("DELETE", "/localazure/principals/{name}", self._remove_principal),
+            ("GET", "/localazure/fleet", self._show_fleet),
+            ("PUT", "/localazure/fleet", self._change_fleet),
             ("GET", "/localazure/hubs/{name}/connection-string", self._connection_string),
         )
         self.routes = [Route(path, self._owned(handler), methods=[method]) for method, path, handler in table]
@@ -73,7 +83,7 @@ class OwnerApi:
                 return _refused(401, error.code, "only the owner of the instance's folder may ask this")
             except ArmError as error:
                 return _refused(error.status, error.code, str(error))
-            except (FaultError, PrincipalError, BodyError) as error:
+            except (FaultError, FleetError, PrincipalError, BodyError) as error:
                 return _refused(400, "BadRequest", str(error))
             except TooLargeError:
                 return _refused(413, "RequestTooLarge", f"more than {_MAX_BODY} bytes")
@@ -127,6 +137,17 @@ class OwnerApi:
     async def _remove_principal(self, request: Request) -> Any:
         return _named(self._principals.remove(request.path_params["name"]))
 
+    async def _show_fleet(self, request: Request) -> Any:
+        return self._fleet.describe()
+
+    async def _change_fleet(self, request: Request) -> Any:
+        asked = await _object(request)
+        size, match, fail = asked.get("size"), asked.get("match"), asked.get("fail")
+        if not _is(size, int) or not _is(match, str) or not _is(fail, int | float):
+            raise BodyError("size is a whole number, match a text, fail a number")
+        await self._fleet.change(size, match, fail)
+        return self._fleet.describe()
+
     async def _connection_string(self, request: Request) -> Any:
         name, policy = request.path_params["name"], request.query_params.get("policy") or "iothubowner"
         found = next((one for one in self._hubs.names() if one.lower() == name.lower()), None)
@@ -140,6 +161,10 @@ class OwnerApi:
             )
         host = self._hubs.host_name(found)
         return {"connectionString": f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={keys[policy]}"}
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return value is None or (isinstance(value, kind) and not isinstance(value, bool))
 
 
 async def _object(request: Request) -> Json:

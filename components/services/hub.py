@@ -27,6 +27,8 @@ POLICY = "iothubowner"  # the policy with RegistryWrite and ServiceConnect that 
 ATTEMPTS = 5
 LONGEST_PAUSE_SECONDS = 60
 AGENT = "$edgeAgent"
+OWN_DEPLOYMENT_TAG = "ownDeployment"
+"""Twin tag of a device that has a deployment of its own, its value "device": fleet deployments must not reach it."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ class Hub:
     def module_twin(self, device_id: str, module_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
         twin = self._module_twin(device_id, module_id)
         return twin.properties.desired or {}, twin.properties.reported or {}
+
+    def ruling(self, device_id: str) -> list[str]:
+        """Ids of the automatic deployments that are applied to the device. The SDK's Twin does not know `configurations`."""
+        there = (self._module_twin(device_id, AGENT).additional_properties or {}).get("configurations") or {}
+        return sorted(name for name, one in there.items() if str(one.get("status")).lower() == "applied")
 
     def is_online(self, device_id: str) -> bool:
         """Whether the device's agent is connected right now."""

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from components.settings import logins
 from components.settings.deployment import DeploymentSettings, RuntimeModuleSettings, VerifySettings
 from components.settings.devices import DeviceSettings
+from components.settings.fleet import FleetSettings, RolloutSettings
 from components.settings.model import ModelSettings
 from components.settings.models import (
     BUILDERS,
@@ -31,11 +32,13 @@ __all__ = [
     "NAMESPACE",
     "DeploymentSettings",
     "DeviceSettings",
+    "FleetSettings",
     "HubSettings",
     "ImageSettings",
     "ModelSettings",
     "Problem",
     "RegistrySettings",
+    "RolloutSettings",
     "RuntimeModuleSettings",
     "Settings",
     "SettingsError",
@@ -58,6 +61,8 @@ _DEFAULTS: dict[str, Any] = {
     "deployment": {},
     "tags": {},
     "protect": False,
+    "fleetDevices": [],
+    "fleet": [],
     "roleAssignments": False,
 }
 

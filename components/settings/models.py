@@ -23,6 +23,7 @@ from components.settings import files
 from components.settings.base import SettingsModel, Tags, Whole, file_setting
 from components.settings.deployment import DeploymentSettings
 from components.settings.devices import Devices
+from components.settings.fleet import FleetSettings, conflicts, fleet_device_findings
 from components.settings.logins import RegistryLogins
 from components.settings.model import ModelSettings
 from components.settings.problems import Finding, did_you_mean, refuse, refuse_all
@@ -194,6 +195,9 @@ class Settings(SettingsModel):
     registry_logins: RegistryLogins
     devices: Devices
     deployment: DeploymentSettings
+    fleet_devices: Devices
+    """Registered as one resource; what they run says `fleet`."""
+    fleet: list[FleetSettings]
     tags: AzureTags = Field(default_factory=dict)
     """Of every Azure resource that the stack makes; models, images and twins have tags of their own."""
     protect: bool = False
@@ -229,6 +233,8 @@ class Settings(SettingsModel):
         if self.registry.enable_admin_user and not (self.registry.existing or self.workspace.existing):
             fix = "leave it out: a registry made here has its admin user"
             findings.append(Finding("is for a registry that exists", fix, ("registry", "enableAdminUser")))
+        findings += conflicts(self.fleet, self.devices)
+        findings += fleet_device_findings(self.fleet_devices, self.devices)
         if findings:
             refuse_all(findings)
         return self

@@ -1,4 +1,4 @@
-"""`fault`, `principal`, `rbac`, `connection-string`: what the owner of the folder asks the running daemon."""
+"""`fault`, `principal`, `rbac`, `fleet`, `connection-string`: what the owner of the folder asks the running daemon."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from localazure import control, instance
+from localazure.cli import report
 
 Adder = Callable[[str, object, str], argparse.ArgumentParser]
 
@@ -19,6 +20,16 @@ def add_commands(command: Adder, common: argparse.ArgumentParser) -> None:
     """Give the command line these commands; `command` makes one of the first level."""
     _fault_commands(command, common)
     _principal_commands(command, common)
+    fleet = command("fleet", _fleet, "IoT Edge devices made from now on are light agents without containers")
+    fleet.add_argument(
+        "size", nargs="?", type=int, help="how many at most; 0 takes them off the air; without it: how it is"
+    )
+    fleet.add_argument(
+        "--match", metavar="REGEX", help="only ids that match; also takes over those that have containers now"
+    )
+    fleet.add_argument(
+        "--fail", type=_share, metavar="SHARE", help="5%%: so many fail to take up new modules; 0%% mends them"
+    )
     rbac = command("rbac", _rbac, "whether role assignments are enforced; effective at once")
     rbac.add_argument("state", nargs="?", choices=("strict", "off"))
     string = command("connection-string", _connection_string, "an IoT hub's connection string, for SDK snippets")
@@ -174,6 +185,19 @@ def _rbac(options: argparse.Namespace) -> int:
         set_strict(options.folder, options.state == "strict")
     strict = control.ask(options.folder, "GET", "/localazure/rbac")["strict"]
     _print("role assignments are enforced" if strict else "role assignments are kept but not enforced")
+    return 0
+
+
+def _share(text: str) -> float:
+    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+
+
+def _fleet(options: argparse.Namespace) -> int:
+    asked = {name: getattr(options, name) for name in ("size", "match", "fail") if getattr(options, name) is not None}
+    fleet = control.ask(
+        options.folder, *(("PUT", "/localazure/fleet", asked) if asked else ("GET", "/localazure/fleet"))
+    )
+    _print(report.fleet(fleet))
     return 0
 
 

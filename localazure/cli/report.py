@@ -15,7 +15,24 @@ def running(status: dict[str, Any]) -> str:
         found = status.get(kind) or []
         lines.append(f"  {kind}: {len(found) or 'none'}")
         lines += [f"    {_entry(entry)}" for entry in found]
+    if status.get("fleet", {}).get("devices") or status.get("fleet", {}).get("size"):
+        lines.append(f"  {fleet(status['fleet'])}")
     return "\n".join(lines)
+
+
+def fleet(found: dict[str, Any]) -> str:
+    """One line."""
+    parts = [
+        f"simulated fleet: {found['devices']} of at most {found['size']} devices",
+        f"{found['connected']} connected",
+    ]
+    parts += (
+        [f"{found['failing']} failing ({100 * found['fail']:g} % are told to)"]
+        if found["failing"] or found["fail"]
+        else []
+    )
+    parts += [f"ids like {found['match']}"] if found["match"] else []
+    return ", ".join([*parts, f"{len(found['processes'])} processes"])
 
 
 def stopped(status: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from localazure import certs
 from localazure.hub.front import Front
 from localazure.hub.hub import EdgeListener, Hub
-from localazure.hub.identities import Key
+from localazure.hub.identities import Key, keys
 from localazure.hub.plan import Plan
 from localazure.hub.rest import app
 from localazure.hub.settings import HubSettings
@@ -136,6 +136,12 @@ class HubService:
     def regenerate(self, name: str, key_name: str, which: str) -> None:
         """A new `primary` or `secondary` key, or `swap`; the old one is refused at once. Raises KeyError for an unknown policy too."""
         self._get(name).policies.regenerate(key_name, which)
+
+    def agent_key(self, host: str, device_id: str) -> str | None:
+        """The primary key of an IoT Edge device's `$edgeAgent`."""
+        hub = self._by_host(host)
+        found = hub.identities.find(Key(device_id, "$edgeAgent")) if hub else None
+        return next(iter(keys(found)), None) if found else None
 
     def on_edge_devices(self, callback: EdgeListener) -> None:
         """Have `callback(host_name, device_id, primary_key or None)` called for every IoT Edge device: at once for those there are, then

@@ -55,6 +55,7 @@ class TwinDocuments:
             "etag": twin.etag,
             "deviceEtag": identity["etag"],
             "status": device["status"],
+            "statusReason": device["statusReason"],
             "statusUpdateTime": device["statusUpdatedTime"],
             "connectionState": "Connected" if self._connected(key) else "Disconnected",
             "lastActivityTime": row["last_activity"],
