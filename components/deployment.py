@@ -13,7 +13,7 @@ from components import content
 from components.dynamic import DynamicResource, Provider, gone
 from components.edge import manifest
 from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
-from components.services import progress, rollback, rollout
+from components.services import probe, progress, rollback, rollout
 from components.services.errors import NotFoundError, RolloutError, ServiceError
 from components.services.hub import OWN_DEPLOYMENT_TAG, Hub
 from components.settings import NAMESPACE, DeploymentSettings, Settings
@@ -31,7 +31,7 @@ class EdgeDeploymentInputs(TypedDict):
     registries: list[Any]
     """`{address, username, password}` of every registry that the device pulls from."""
     verify: dict[str, Any]
-    """{enabled, timeoutSeconds, stableSeconds}"""
+    """{enabled, timeoutSeconds, stableSeconds, probe: {reading, expect, timeoutSeconds}}"""
     onFailure: NotRequired[str]
     """rollback: the last good manifest again, the base manifest where there was none; keep: leave it as it is."""
 
@@ -125,6 +125,8 @@ def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[
         timeout, stable = float(props["verify"]["timeoutSeconds"]), float(props["verify"].get("stableSeconds", 0))
         try:
             rollout.verify(hub, device_id, version, timeout, say, stable)
+            if props["verify"].get("probe"):
+                probe.run(hub, device_id, props["deployment"]["module"], props["verify"]["probe"], say)
         except RolloutError as failure:
             if failure.replaced or props.get("onFailure", "rollback") != "rollback":
                 raise

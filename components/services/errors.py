@@ -30,6 +30,10 @@ class RolloutError(ServiceError):
     replaced = False
 
 
+class MethodError(ServiceError):
+    """A module answered a direct method with a status other than 2xx."""
+
+
 class ChangedError(ServiceError):
     """Somebody else changed the resource since it was read (412)."""
 

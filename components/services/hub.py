@@ -20,7 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from urllib3.exceptions import ProtocolError
 
 from components.services import azure
-from components.services.errors import ChangedError, ConflictError, NotFoundError, ServiceError
+from components.services.errors import ChangedError, ConflictError, MethodError, NotFoundError, ServiceError
 
 T = TypeVar("T")
 POLICY = "iothubowner"  # the policy with RegistryWrite and ServiceConnect that every hub has from its creation
@@ -142,7 +142,7 @@ class Hub:
         return bool(self._module_twin(device_id, AGENT).connection_state == "Connected")
 
     def invoke(self, device_id: str, module_id: str, method: str, payload: Any, seconds: int) -> Any:
-        """Call a direct method of a module and give its answer's payload. Raises ServiceError too when its status is not 2xx."""
+        """Call a direct method of a module and give its answer's payload. Raises MethodError when its status is not 2xx."""
         asked = CloudToDeviceMethod(
             method_name=method,
             payload=payload,
@@ -152,7 +152,8 @@ class Hub:
         doing, resource = f"call {method} of", f"{device_id}/{module_id}"
         result = call(doing, resource, lambda: self.registry.invoke_device_module_method(device_id, module_id, asked))
         if not 200 <= int(result.status) < 300:
-            raise ServiceError(doing, resource, f"it answered {int(result.status)}")
+            said = result.payload.get("message") if isinstance(result.payload, dict) else None
+            raise MethodError(doing, resource, f"answered {int(result.status)}" + (f": {said}" if said else ""))
         return result.payload
 
     def _module_twin(self, device_id: str, module_id: str) -> Twin:

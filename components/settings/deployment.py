@@ -30,6 +30,17 @@ def _verify(value: Any) -> Any:
     return {"enabled": value} if isinstance(value, bool) else value
 
 
+class ProbeSettings(SettingsModel):
+    """A reading that the new module must score before its deployment counts."""
+
+    reading: Any
+    """What a message's body would be."""
+    expect: Any = None
+    """What the score must hold, at least; left out, any score will do."""
+    timeout_seconds: Whole = Field(default=60, ge=1, le=600)
+    """How long the module may take to answer its first call."""
+
+
 class VerifySettings(SettingsModel):
     enabled: bool = True
     """False for devices that are offline: `verify: false` says the same."""
@@ -37,6 +48,14 @@ class VerifySettings(SettingsModel):
     """How long the device may take to report the deployment as running: pulling a large image over a slow line takes minutes."""
     stable_seconds: Whole = Field(default=10, ge=0, le=600)
     """How long it must stay so: a module that crashes while it loads its model runs for a moment."""
+    probe: ProbeSettings | None = None
+
+    @field_validator("probe")
+    @classmethod
+    def _probe(cls, probe: ProbeSettings | None, info: ValidationInfo) -> ProbeSettings | None:
+        if probe is not None and info.data.get("enabled") is False:
+            refuse("is part of the verification, which is off", "leave it out, or set verify.enabled to true")
+        return probe
 
 
 class RuntimeModuleSettings(SettingsModel):
@@ -157,6 +176,9 @@ class DeploymentSettings(SettingsModel):
 
     @model_validator(mode="after")
     def _own_manifest(self, info: ValidationInfo) -> DeploymentSettings:
+        if self.verify.probe and (not self.add_module or self.status != "running"):
+            fix = "leave the probe out"
+            refuse_all([Finding("our module does not run with these settings", fix, ("verify", "probe"))])
         if self.manifest is None:
             if not self.add_module:
                 refuse_all([Finding("is for a manifest of your own", "set deployment.manifest too", ("addModule",))])

@@ -12,6 +12,7 @@ Promises
       `$.ct` and `$.ce` are the answer's content type and charset; application properties are carried over.
     - An answer other than 2xx, or one that IoT Hub would not take (over 256 KiB), becomes one message on the error output:
       {"messageId", "input", "status", "reason"}. It is not scored again. Messages on another input are acknowledged and left.
+    - The direct method `score` answers with the score of its payload and the server's status: for probes from the service's side.
     - SIGTERM: no new message is begun, those begun are finished, DISCONNECT, then the server is stopped; exit code 0. What was not
       finished was not acknowledged, and comes again.
 

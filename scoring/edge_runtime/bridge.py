@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from . import sas
+from . import methods, sas
 from .messages import Answer, Message, Output, output_of, reason_of
 from .scorer import Scorer, ServerUnavailableError
 from .session import Session, SessionError
@@ -145,6 +145,11 @@ class Bridge:
         return _Token(sas.token(self._identity, expiry, self._workload.sign), now, expiry)
 
     def _carry(self, topic: str, body: bytes) -> Output | None:
+        if called := methods.call(topic):
+            name, request = called
+            if name != methods.NAME:
+                return methods.unknown(request, name)
+            return methods.result(request, self._scorer.score(methods.message(body)))
         try:
             name, properties = parse_input(self._identity, topic)
         except ValueError as error:  # a subscription of an earlier program with this identity

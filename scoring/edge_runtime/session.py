@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as mqtt  # type: ignore[import-untyped, unused-ignore]
 
+from . import methods
 from .messages import Output
 from .settings import EdgeIdentity
 from .topics import client_id, input_filter, user_name
@@ -83,9 +84,20 @@ class Session:
             # Also when the edge hub kept the session: one that says so may have lost the subscription (Azure/iotedge#4050, #5292).
             self._client.subscribe(input_filter(self._identity), qos=1)
             self._expect(f"subscribing to the inputs at {where}")
+            self._serve_methods(where)
         except BaseException:
             self.close()
             raise
+
+    def _serve_methods(self, where: str) -> None:
+        """Direct methods are for probes: messages are carried without them too."""
+        self._client.subscribe(methods.FILTER, qos=0)
+        try:
+            self._expect(f"subscribing to direct methods at {where}")
+        except SessionError as error:
+            if self.lost.is_set():
+                raise
+            log.warning("no direct methods: %s", error)
 
     @property
     def idle(self) -> bool:

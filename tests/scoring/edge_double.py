@@ -14,6 +14,7 @@ import hmac
 import http.server
 import json
 import os
+import re
 import socketserver
 import threading
 import time
@@ -35,6 +36,8 @@ HUB, DEVICE, MODULE, GENERATION, GATEWAY = (
     "edge-gw",
 )
 BASE = f"devices/{DEVICE}/modules/{MODULE}"
+
+METHODS = "$iothub/methods/POST/#"
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> bool:
@@ -81,6 +84,8 @@ class EdgeHub:
     def __init__(self, key: bytes, address: str, tls: tuple[Path, Path]) -> None:
         self.sent: dict[str, Sent] = {}
         self.received: list[Received] = []
+        self.results: dict[str, tuple[int, Any]] = {}
+        """Answers to direct methods by request id."""
         self.events: list[str] = []
         """"connect", "refused: why", "subscribe", "disconnect: why"."""
         self.refuse_connects = 0
@@ -132,6 +137,16 @@ class EdgeHub:
         self._loop.call_soon_threadsafe(self._enqueue, message)
         return key
 
+    def call(self, method: str, payload: Any) -> tuple[int, Any]:
+        """Status and payload of a direct method's answer."""
+        request = f"r{len(self.results)}"
+        (session,) = self._sessions()
+        assert wait_for(lambda: METHODS in session.subscriptions)
+        topic = f"$iothub/methods/POST/{method}/?$rid={request}"
+        self._run(session.publish(topic, json.dumps(payload).encode(), qos=0))
+        assert wait_for(lambda: request in self.results)
+        return self.results[request]
+
     @property
     def connected(self) -> bool:
         return any(f"{BASE}/inputs/#" in session.subscriptions for session in self._sessions())
@@ -176,7 +191,7 @@ class EdgeHub:
             self._subscriptions[session.identity] = dict(subscriptions)
 
     def allowed_filter(self, session: Session, filter_: str) -> bool:
-        return filter_ == f"{BASE}/inputs/#"
+        return filter_ in {f"{BASE}/inputs/#", METHODS}
 
     async def on_connected(self, session: Session) -> None:
         left = self._expiry[session.client_id] - time.time()
@@ -189,11 +204,16 @@ class EdgeHub:
             pump.cancel()
 
     async def on_subscribed(self, session: Session, filters: Mapping[str, int]) -> None:
+        if METHODS in filters:
+            return
         self.events.append("subscribe")
         if session not in self._pumps:
             self._pumps[session] = self._loop.create_task(self._pump(session))
 
     async def on_publish(self, session: Session, topic: str, payload: bytes, qos: int) -> None:
+        if called := re.fullmatch(r"\$iothub/methods/res/(\d+)/\?\$rid=(\w+)", topic):
+            self.results[called[2]] = (int(called[1]), json.loads(payload))
+            return
         start = f"{BASE}/messages/events/"
         assert topic.startswith(start), topic
         assert qos == 1

@@ -51,6 +51,21 @@ def test_the_readings_are_scored(device: EdgeDevice, hub: EdgeHub, start: Start)
     assert "SharedAccessSignature" not in log(container)
 
 
+def test_a_direct_method_scores_too(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
+    """Between messages, which it does not disturb: `hub` balances their account at the end."""
+    container = start("/var/azureml-app", device)
+    connected(hub, container)
+    reading = json.loads((SCORING / "readings.json").read_text())[1]
+    for number in range(5):
+        hub.send(f"reading {number}", reading)
+        assert hub.call("score", reading) == (200, {**reading, "anomaly": True})
+    status, answer = hub.call("score", {"machine": {}})
+    assert (status, answer) == (500, {"message": "ValueError: the reading has no field machine.temperature"})
+    assert hub.call("scores", reading) == (404, {"message": "there is no method scores; there is score"})
+    answered(hub, container)
+    assert [score.json["anomaly"] for score in hub.received] == [True] * 5
+
+
 def test_acknowledged_in_order_after_the_score_was_accepted(device: EdgeDevice, hub: EdgeHub, start: Start) -> None:
     container = start(PLAIN, device, WORKER_COUNT="3")
     connected(hub, container)

@@ -27,7 +27,7 @@ from azure.iot.device.iothub.pipeline import mqtt_topic_iothub as sdk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring.edge_runtime import reasons, sas, topics
+from scoring.edge_runtime import methods, reasons, sas, topics
 from scoring.edge_runtime.messages import (
     MAX_OUTPUT_BYTES,
     Answer,
@@ -90,6 +90,19 @@ def test_any_topic_is_read_or_refused(rest: str) -> None:
     name, properties = topics.parse_input(IDENTITY, f"devices/{DEVICE}/modules/{MODULE}/inputs/{rest}")
     assert isinstance(name, str)
     topics.encode(properties) if "\ud800" not in rest else None
+
+
+def test_direct_methods_are_read_and_answered_as_the_sdk_does() -> None:
+    topic = "$iothub/methods/POST/score/?$rid=12"
+    assert methods.call(topic) == (sdk.get_method_name_from_topic(topic), sdk.get_method_request_id_from_topic(topic))
+    assert methods.call(f"devices/{DEVICE}/modules/{MODULE}/inputs/in/") is None
+    assert sdk.get_method_topic_for_subscribe() == methods.FILTER
+    good = methods.result("12", Answer(200, b'{"a": 1}', "application/json"))
+    assert (good.topic, good.body) == (sdk.get_method_topic_for_publish("12", 200), b'{"a": 1}')
+    assert methods.result("1", Answer(200, b"plain", "text/plain")).body == b'"plain"'
+    large = methods.result("1", Answer(200, json.dumps("x" * methods.MAX_PAYLOAD_BYTES).encode(), "application/json"))
+    assert "/413/" in large.topic
+    assert len(large.body) < 1000
 
 
 def test_names_are_the_sdk_s() -> None:

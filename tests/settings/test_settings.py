@@ -95,6 +95,8 @@ GOOD: list[dict[str, Any]] = [
     },
     {"deployment": {"verify": {"timeoutSeconds": 10}, "onFailure": "keep"}},
     {"deployment": {"verify": {"timeoutSeconds": 3600}}},
+    {"deployment": {"verify": {"probe": {"reading": {"a": 1}, "expect": {"anomaly": True}, "timeoutSeconds": 5}}}},
+    {"deployment": {"verify": {"probe": {"reading": [1]}}}},
     {"roleAssignments": True},
 ]
 
@@ -111,6 +113,13 @@ def test_what_is_taken(load_with: Load, values: dict[str, Any]) -> None:
 
 LONG = {f"k{number}": "x" * 4000 for number in range(3)}
 BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("deployment.verify.probe.reading", {"deployment": {"verify": {"probe": {"expect": 1}}}}, "must be set"),
+    (
+        "deployment.verify.probe",
+        {"deployment": {"verify": {"enabled": False, "probe": {"reading": 1}}}},
+        "which is off",
+    ),
+    ("deployment.verify.probe", {"deployment": {"status": "stopped", "verify": {"probe": {"reading": 1}}}}, "not run"),
     ("workspace.name", {"workspace": {"name": "x"}}, "no such setting"),
     ("workspace.friendlyName", {"workspace": {"friendlyName": 5}}, "must be text"),
     ("registry.sku", {"registry": {"sku": "basic"}}, "must be one of Basic, Standard, Premium (did you mean 'Basic'?)"),
