@@ -9,7 +9,8 @@ from components.device import EdgeDevice, device_args
 from components.device_fleet import device_fleet
 from components.fleet import fleet_deployments
 from components.hub import IotHub, hub_args
-from components.image import ModelImage, image_inputs
+from components.image import ModelImage
+from components.image_inputs import image_inputs
 from components.model import model_ids
 from components.promoted_image import PromotedImage, promoted_inputs
 from components.registry import ContainerRegistry, device_logins, registry_args

@@ -2,128 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
-from pulumi import Input, Output, ResourceOptions
-from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+from pulumi import Output, ResourceOptions
+from pulumi.dynamic import CheckResult, CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone
-from components.edge import conda, fingerprint
-from components.existing import Existing
-from components.model import model_hash
-from components.services import builders, progress, registry
+from components.edge import conda
+from components.image_inputs import BASE_IMAGE, ModelImageInputs, image_fingerprint
+from components.services import base_image, builders, progress, registry
 from components.services.builders import BuildRequest, BuiltImage, ModelFile
 from components.services.errors import NotFoundError, ServiceError
 from components.services.hub import Hub
-from components.settings import Settings
-
-
-class ModelImageInputs(TypedDict):
-    workspaceId: Input[str]
-    registryId: Input[str]
-    name: str
-    builder: str
-    mode: str
-    modelIds: list[Input[str]]
-    sources: dict[str, str]
-    """What goes into the image -> its name there and the hash of its content; previews show what changed by it."""
-    fingerprint: str
-    """Hash over all sources and the builder's recipe; the same anywhere for the same content."""
-    paths: dict[str, Any]
-    """script, condaFile, runtime, dockerfile, models (beside modelIds), dependencies: where they are on this machine."""
-    keepImages: int
-    retain: bool
-    deployedTo: NotRequired[dict[str, Any]]
-    """{hubId, devices}: where to look before an old image is deleted. Without it none is."""
-    baseImage: NotRequired[str]
-    tags: NotRequired[dict[str, str]]
-    description: NotRequired[str]
-
-
-RUNTIME = "scoring/edge_runtime"
-TEMPLATE = "scoring/Dockerfile.j2"
-RECIPES = {"azureml/containerImage": "2", "azureml/package": "2", "dockerfile": "2"}
-"""To be raised when the same sources give another image: the staging, the driver."""
-
-
-def image_inputs(
-    settings: Settings,
-    existing: Existing,
-    workspace_id: Input[str],
-    registry_id: Input[str],
-    model_ids: list[Input[str]],
-    hub_id: Input[str] | None = None,
-) -> ModelImageInputs:
-    """From a stack's settings; reads what goes into the image once to hash it."""
-    image = settings.image
-    own_dockerfile = image.builder != "azureml"
-    paths: dict[str, Any] = {
-        "script": image.script,
-        "condaFile": image.conda_file,
-        "runtime": RUNTIME,
-        "dependencies": image.dependencies,
-        "models": [model.path or "" for model in settings.all_models],
-    }
-    if own_dockerfile:
-        paths["dockerfile"] = image.dockerfile or TEMPLATE
-    sources = _sources(settings, existing, paths)
-    recipe = "dockerfile" if own_dockerfile else f"{image.builder}/{image.mode}"
-    inputs: ModelImageInputs = {
-        "workspaceId": workspace_id,
-        "registryId": registry_id,
-        "name": image.name,
-        "builder": image.builder,
-        "mode": "" if own_dockerfile else image.mode,  # the others have none
-        "baseImage": image.base_image if own_dockerfile else "",
-        "modelIds": list(model_ids),
-        "sources": sources,
-        "fingerprint": fingerprint.image_fingerprint(sources, f"{recipe}/{RECIPES[recipe]}"),
-        "paths": paths,
-        "keepImages": image.keep_images,
-        "retain": image.retain,
-        "tags": image.tags,
-        "description": image.description,
-    }
-    if hub_id is not None:
-        inputs["deployedTo"] = {"hubId": hub_id, "devices": [device.id for device in settings.devices]}
-    return inputs
-
-
-def _sources(settings: Settings, existing: Existing, paths: Mapping[str, Any]) -> dict[str, str]:
-    """Names count where they are names in the image too: of the script (a module's name), of the model (a path below
-    AZUREML_MODEL_DIR), of dependencies. A model's version does not: it is another in each workspace for the same content."""
-    image, own_dockerfile = settings.image, "dockerfile" in paths
-    sources = {
-        "script": f"{Path(image.script).name} {fingerprint.file_part(Path(image.script))}",
-        "condaFile": _environment_hash(Path(image.conda_file), pip=own_dockerfile),
-        "runtime": fingerprint.hash_tree(Path(RUNTIME)),
-    }
-    for model in settings.all_models:
-        there = existing.models.get(model.name)
-        content = there.content if there and not own_dockerfile else model_hash(model)
-        sources[f"model {model.name}"] = f"{Path(model.path).name} {content}" if model.path else content
-    for dependency in image.dependencies:
-        sources[f"dependency {Path(dependency).name}"] = fingerprint.hash_tree(Path(dependency))
-    if own_dockerfile:
-        sources["dockerfile"] = fingerprint.hash_file(Path(paths["dockerfile"]))
-        sources["base image"] = image.base_image
-    return sources
-
-
-def _environment_hash(conda_file: Path, *, pip: bool) -> str:
-    """Of what becomes of the conda file, the runtime's own requirements included; its comments and its name do not reach the image."""
-    text = conda_file.read_text(encoding="utf-8")
-    wanted = conda.with_runtime(text)
-    if pip:
-        try:
-            wanted = json.dumps([conda.python_version(text), conda.pip_requirements(wanted)])
-        except conda.CondaError:
-            return "refused"  # `problems` says why
-    return hashlib.sha256(wanted.encode()).hexdigest()
 
 
 class ModelImageProvider(Provider):
@@ -132,6 +25,20 @@ class ModelImageProvider(Provider):
     replaces = ("workspaceId", "registryId", "name")
     optional = ("tags", "description")
     ignores = ("paths", "deployedTo")
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """The base image's name becomes the image that it means. Where nobody can be asked, it means what it meant before."""
+        checked = super().check(_olds, news)
+        inputs = dict(checked.inputs)
+        if BASE_IMAGE in inputs["sources"]:
+            same = _olds.get("baseImage") == inputs["baseImage"]
+            before = (_olds.get("sources") or {}).get(BASE_IMAGE) if same else None
+            identity = base_image.identify(inputs["baseImage"], before) or inputs["baseImage"]
+            if not base_image.is_exact(identity):
+                progress.say(f"image {inputs['name']}", f"cannot tell yet which image {identity} is; `up` needs to")
+            inputs["sources"] = {**inputs["sources"], BASE_IMAGE: identity}
+            inputs["fingerprint"] = image_fingerprint(inputs["builder"], inputs["mode"], inputs["sources"])
+        return CheckResult(inputs, checked.failures)
 
     def problems(self, inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
         """What the builders `docker` and `acr` cannot install is refused before anything is made."""
@@ -172,13 +79,27 @@ class ModelImageProvider(Provider):
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         if not _props.get("retain"):
-            for entry in _props["pushed"]:
-                _discard(_props, entry)
+            for number, entry in enumerate(_props["pushed"], 1):
+                _discard(_props, entry, _props["pushed"][number:])
 
 
 def _drifted(olds: Mapping[str, Any]) -> bool:
     """`ref` follows the registry, `pushed` ends with what we made."""
     return bool(olds.get("pushed")) and olds["pushed"][-1]["ref"] != olds["ref"]
+
+
+def _base(props: dict[str, Any]) -> str:
+    """What FROM is to say. Raises ServiceError where nobody could tell which image the name means."""
+    name = props.get("baseImage") or ""
+    identity = props["sources"].get(BASE_IMAGE, name)
+    if BASE_IMAGE in props["sources"] and not base_image.is_exact(identity):
+        raise ServiceError(
+            "tell which image is meant by",
+            name,
+            "its registry does not answer without a login, and no Docker engine here has it",
+            f"Name it by digest: pulumi config set --path aml-edge:image.baseImage {name}@sha256:...",
+        )
+    return base_image.to_build_from(identity)
 
 
 def _build(props: dict[str, Any], distrust: str = "") -> BuiltImage:
@@ -194,7 +115,7 @@ def _build(props: dict[str, Any], distrust: str = "") -> BuiltImage:
         conda_file=Path(paths["condaFile"]),
         runtime=Path(paths["runtime"]),
         dependencies=[Path(path) for path in paths.get("dependencies") or []],
-        base_image=props.get("baseImage") or "",
+        base_image=_base(props),
         dockerfile=Path(paths.get("dockerfile") or ""),
         tags=props.get("tags") or {},
         description=props.get("description") or "",
@@ -215,6 +136,7 @@ def _outputs(props: dict[str, Any], image: BuiltImage, before: list[dict[str, An
         "builder": props["builder"],
         "mode": props["mode"],
         "made": image.made or known.get("made", False),
+        "stages": list(image.stages) or known.get("stages") or [],
     }
     pushed = [entry for entry in before if entry["ref"] != image.ref]
     return {**props, "imageId": image.image_id, "ref": image.ref, "pushed": [*pushed, this]}
@@ -225,13 +147,14 @@ def _without_old(props: dict[str, Any], pushed: list[dict[str, Any]]) -> list[di
 
     Tidying up: what cannot be done is said and left for the next time, it fails no update.
     """
-    kept = pushed[-props["keepImages"] :]
+    kept, left = pushed[-props["keepImages"] :], list(pushed)
     for entry in reversed(pushed[: -props["keepImages"]]):
         try:
             if _is_deployed(props, entry["ref"]):
                 kept.insert(0, entry)
                 continue
-            _discard(props, entry)
+            left.remove(entry)
+            _discard(props, entry, left)
             progress.say(f"image {props['name']}", f"deleted the old {entry['ref']}")
         except ServiceError as error:
             kept.insert(0, entry)
@@ -254,9 +177,12 @@ def _is_deployed(props: dict[str, Any], ref: str) -> bool:
     return False
 
 
-def _discard(props: dict[str, Any], entry: dict[str, Any]) -> None:
+def _discard(props: dict[str, Any], entry: dict[str, Any], left: list[dict[str, Any]]) -> None:
+    """Delete what we made of one of `pushed`: the image, and the stages that none of those left stands on."""
     if entry.get("made", True):
-        image = BuiltImage(entry["imageId"], entry["ref"])
+        used = {stage for other in left for stage in other.get("stages") or []}
+        stages = tuple(stage for stage in entry.get("stages") or [] if stage not in used)
+        image = BuiltImage(entry["imageId"], entry["ref"], stages=stages)
         builders.of(entry.get("builder") or props["builder"], entry.get("mode") or props["mode"]).discard(
             props["workspaceId"], props["registryId"], image
         )

@@ -13,9 +13,9 @@ import pytest
 
 from components.services import registry
 from components.services.builders import acr, docker_engine
-from components.services.builders.context import build_context
+from components.services.builders.context import build_context, recipe
 from components.services.errors import ServiceError
-from tests.builders.place import BUILDERS, RUNTIME, TEMPLATE, Place
+from tests.builders.place import BUILDERS, RUNTIME, SCRIPT, TEMPLATE, Place
 from tests.services.cloud import environment
 
 pytestmark = pytest.mark.docker
@@ -89,15 +89,31 @@ def test_what_is_staged_is_what_was_hashed(place: Place, builder: str, fingerpri
 SCRIPT_CRLF = "def init():\r\n    pass\r\n\r\n\r\ndef run(data):\r\n    return data\r\n"
 
 
-def test_an_edited_script_changes_the_last_layer_only(place: Place, fingerprint: str) -> None:
-    """Not with `acr`: its quick builds run on machines that have no layers of earlier ones."""
-    builder = "docker"
+STAGES = """\
+FROM {{ base_image }} AS environment
+COPY requirements.txt /
+FROM environment AS models
+COPY models/ /models/
+FROM models
+COPY app/ /app/
+"""
+"""As the project's own template, without an environment."""
+
+
+def test_an_edited_script_changes_the_last_layer_only(place: Place, builder: str, fingerprint: str) -> None:
+    place.write("Dockerfile.j2", STAGES)
     one = place.build(builder, place.request(fingerprint))
     place.write("score.py", "def init():\n    pass\n\n\ndef run(data):\n    return 2\n")
     two = place.build(builder, place.request(f"{fingerprint}-2"))
     before, after = place.layers(one), place.layers(two)
+    assert len(before) == 3
     assert before[:-1] == after[:-1]
     assert before[-1] != after[-1]
+    assert {name for name in place.contents(two) if name.startswith(("app/", "models/"))} == {
+        "models/numbers/2/model.bin",
+        "app/score.py",
+        "app/runtime/__main__.py",
+    }
 
 
 def test_a_failing_build_says_why_leaves_nothing_and_can_be_repeated(
@@ -161,7 +177,7 @@ def test_a_template_knows_what_it_needs(place: Place, fingerprint: str) -> None:
     place.write("Dockerfile.j2", line)
     place.write("myenv.yml", "dependencies: [python=3.11]\n")
     request = place.request(fingerprint)
-    with build_context(request, compressed=False) as context, tarfile.open(fileobj=context) as tar:
+    with build_context(request, recipe(request), compressed=False) as context, tarfile.open(fileobj=context) as tar:
         dockerfile = tar.extractfile("Dockerfile")
         assert dockerfile is not None
         assert dockerfile.read() == b"# scratch 3.11 /var/azureml-app score.py numbers/2/model.bin\n"
@@ -169,7 +185,8 @@ def test_a_template_knows_what_it_needs(place: Place, fingerprint: str) -> None:
 
 def test_the_same_sources_are_packed_into_the_same_bytes(place: Place, fingerprint: str) -> None:
     def packed(compressed: bool) -> bytes:
-        with build_context(place.request(fingerprint), compressed=compressed) as context:
+        request = place.request(fingerprint)
+        with build_context(request, recipe(request), compressed=compressed) as context:
             return context.read()
 
     before = {compressed: packed(compressed) for compressed in (False, True)}
@@ -236,11 +253,36 @@ class TestAcr:
     def test_a_run_that_was_left_is_taken_over(self, place: Place, fingerprint: str) -> None:
         place.write("Dockerfile.j2", two_stages(f"sleep 3 # {fingerprint}"))
         request = place.request(fingerprint, base_image=BASE)
-        run_id = acr._schedule(request)  # and the program is killed
+        image, made = f"tiny:{fingerprint}", recipe(request)
+        with build_context(request, made, compressed=True, mark=image) as context:
+            run_id = acr._schedule(request, context, image)  # and the program is killed
         with place.cloud.azure.traffic() as seen:
             assert place.build("acr", request).made
         assert f"taking over the build {run_id}" in place.said
         assert not [line for line in seen[0].changes if "scheduleRun" in line]
+
+    def test_only_the_stages_that_changed_are_built(
+        self, place: Place, fingerprint: str, engine: docker.DockerClient
+    ) -> None:
+        place.write("Dockerfile.j2", STAGES)
+        place.write("myenv.yml", f"dependencies: [pip, {{pip: [own-{fingerprint}]}}]\n")
+
+        def runs(number: int) -> list[str]:
+            place.progress.clear()
+            built = place.build("acr", place.request(f"{fingerprint}-{number}"))
+            assert [stage.partition(":")[0] for stage in built.stages] == ["tiny-environment", "tiny-models"]
+            return [line.split()[2] for line in place.progress if line.startswith("ACR builds")]
+
+        assert runs(1) == ["tiny-environment", "tiny-models", "tiny"]
+        place.write("score.py", f"{SCRIPT}# edited\n")
+        assert runs(2) == ["tiny"]
+        place.write("model.bin", "other weights")
+        assert runs(3) == ["tiny-models", "tiny"]
+        place.write("myenv.yml", f"dependencies: [pip, {{pip: [other-{fingerprint}]}}]\n")
+        assert runs(4) == ["tiny-environment", "tiny-models", "tiny"]
+        server = place.credentials.login_server
+        kept = [image.attrs["RepoDigests"] for image in engine.images.list()]
+        assert not [name for names in kept for name in names if name.startswith(f"{server}/tiny-")], "an agent forgets"
 
     def test_the_error_says_where_the_whole_log_is(self, place: Place, fingerprint: str) -> None:
         place.write("Dockerfile.j2", f"{FROM_BASE}RUN echo {fingerprint}; exit 3\n")
@@ -256,7 +298,7 @@ class TestAcr:
 
 def test_the_runtime_of_the_project_is_staged_without_leftovers(place: Place, fingerprint: str) -> None:
     request = place.request(fingerprint, runtime=RUNTIME)
-    with build_context(request, compressed=False) as context, tarfile.open(fileobj=context) as tar:
+    with build_context(request, recipe(request), compressed=False) as context, tarfile.open(fileobj=context) as tar:
         names = tar.getnames()
     assert "app/edge_runtime/__main__.py" in names
     assert not [name for name in names if "__pycache__" in name]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.existing import Existing
-from components.image import image_inputs
+from components.image_inputs import image_inputs
 from components.settings import Settings, load
 from tests.builders.place import PROJECT
 

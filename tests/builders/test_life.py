@@ -13,8 +13,10 @@ import requests
 from components.edge import manifest
 from components.image import ModelImageProvider
 from components.services import registry
+from components.services.errors import ServiceError
 from components.services.hub import Hub
 from tests.builders.place import Place
+from tests.builders.test_builders import BASE, STAGES
 from tests.services.cloud import Cloud, environment
 
 pytestmark = pytest.mark.docker
@@ -157,6 +159,29 @@ def test_retain_leaves_the_images(place: Place) -> None:
     assert place.digest("f1", "retained")
 
 
+def test_stages_go_with_the_last_image_that_stands_on_them(place: Place, hub_id: str) -> None:
+    place.write("Dockerfile.j2", STAGES)
+    stack = Stack(place, "staged", builder="acr", keepImages=1, deployedTo={"hubId": hub_id, "devices": []})
+
+    def there() -> list[bool]:
+        return [bool(place.digest(tag, name)) for name, _, tag in (stage.partition(":") for stage in first)]
+
+    first = stack.up("f1")["pushed"][0]["stages"]
+    assert there() == [True, True]
+    stack.up("f2")
+    assert [entry["imageId"] for entry in stack.state["pushed"]] == ["f2"]
+    assert there() == [True, True], "the second stands on them too"
+    place.write("model.bin", "others")
+    stack.up("f3")
+    assert there() == [True, False], "another model, the same environment"
+    kept = {**stack.state, "retain": True}
+    stack.provider.delete("id", kept)
+    assert there() == [True, False]
+    stack.provider.delete("id", stack.state)
+    assert there() == [False, False]
+    assert stack.there() == []
+
+
 def test_going_back_builds_nothing(place: Place, tmp_path: Path) -> None:
     stack = Stack(place, "back")
     one = stack.up("f1")["ref"]
@@ -181,6 +206,27 @@ def test_what_pip_cannot_install_is_refused_at_preview(place: Place) -> None:
     assert [failure.property for failure in failures] == ["condaFile"]
     assert "image.builder azureml" in failures[0].reason
     assert not stack.provider.check({}, {**stack.inputs, "builder": "azureml"}).failures
+
+
+def test_the_base_image_s_name_becomes_the_image_that_it_means(place: Place) -> None:
+    """Asked at preview, so that a tag that moved shows there; where nobody can be asked, `up` refuses and a preview does not."""
+    stack = Stack(place, "based", baseImage=BASE)
+    stack.inputs["sources"] = {"base image": BASE}
+    checked = stack.provider.check({}, stack.inputs)
+    identity = checked.inputs["sources"]["base image"]
+    assert identity.startswith(f"{BASE} (sha256:")
+    assert len(checked.inputs["fingerprint"]) == 32
+    nowhere = f"{place.credentials.login_server}/private/base:1"
+    unknown = {**stack.inputs, "baseImage": nowhere, "sources": {"base image": nowhere}}
+    checked = stack.provider.check({}, unknown)
+    assert not checked.failures
+    with pytest.raises(ServiceError, match="could not tell which image is meant by") as caught:
+        stack.provider.create(checked.inputs)
+    assert f"{nowhere}@sha256:" in caught.value.advice
+    known = {**unknown, "sources": {"base image": f"{nowhere}@sha256:{'c' * 64}"}}
+    again = stack.provider.check(known, unknown)
+    assert again.inputs["sources"] == known["sources"], "offline it means what it meant"
+    assert again.inputs["fingerprint"] != checked.inputs["fingerprint"]
 
 
 def deploy(hub_id: str, ref: str) -> None:

@@ -66,6 +66,8 @@ class BuiltImage:
     ref: str
     made: bool = True
     """False if it was found: then somebody else pushed it and we do not delete it."""
+    stages: tuple[str, ...] = ()
+    """`repository:tag` of what the registry keeps beside it, so that the next build begins there."""
 
 
 def of(builder: str, mode: str) -> Any:

@@ -1,6 +1,7 @@
 """`builder: acr`: a quick build of ACR Tasks. Azure builds; this machine needs no Docker engine.
 
-Upload the context, schedule a run, follow its log, poll the run. The image's tag is its fingerprint, as with the builder `docker`.
+Upload the context, schedule a run, follow its log, poll the run. The image's tag is its fingerprint, as with the builder `docker`; the
+stages before it are kept as `<name>-<stage>`.
 Source: the REST API "Registries - Schedule Run" and "Runs" (2019-06-01-preview), and how the Azure CLI's `az acr build` uses it.
 """
 
@@ -13,10 +14,11 @@ from typing import IO, Any
 
 import requests
 
-from components.services import azure
+from components.services import azure, registry
 from components.services.aml import build_log
-from components.services.builders import BuildRequest, BuiltImage
-from components.services.builders.context import DOCKERFILE, MARK, build_context
+from components.services.builders import BuildRequest, BuiltImage, stages
+from components.services.builders.context import DOCKERFILE, MARK, Recipe, build_context, hashes, recipe
+from components.services.builders.stages import Stage
 from components.services.builders.tagged import discard, find_or_make
 from components.services.errors import ServiceError
 from components.services.registry import Credentials
@@ -36,15 +38,53 @@ FINAL = ("Succeeded", "Failed", "Canceled", "Error", "Timeout")
 
 def build(request: BuildRequest) -> BuiltImage:
     """Find the fingerprint in the registry, or let ACR build it; a run that an interrupted `up` left is taken over."""
-    return find_or_make(request, _build)
+    made = recipe(request)
+    row = stages.split(made.dockerfile, hashes(request, made))
+    built = find_or_make(request, lambda request, credentials: _build(request, credentials, made, row))
+    return replace(built, stages=tuple(_kept(request, stage) for stage in row[:-1]))
 
 
-def _build(request: BuildRequest, credentials: Credentials) -> None:
-    _follow(request, _running(request) or _schedule(request))
+def _build(request: BuildRequest, credentials: Credentials, made: Recipe, row: list[Stage]) -> None:
+    """The last stage, after those before it that the registry has not."""
+    base, first = _begun(request, credentials, row)
+    for stage in row[first:-1]:
+        _make(request, made, stage, base, _kept(request, stage))
+        base = _ref(request, credentials, stage) or ""
+    _make(request, made, row[-1], base, f"{request.name}:{request.fingerprint}")
 
 
-def _running(request: BuildRequest) -> str | None:
-    """The id of a run that is building this very fingerprint.
+def _begun(request: BuildRequest, credentials: Credentials, row: list[Stage]) -> tuple[str, int]:
+    """The image of the last stage that is there, and the number of the one to begin with."""
+    for number in range(len(row) - 1, 0, -1):
+        if ref := _ref(request, credentials, row[number - 1]):
+            request.progress(f"the registry has the stage '{row[number - 1].name}' already")
+            return ref, number
+    return "", 0
+
+
+def _kept(request: BuildRequest, stage: Stage) -> str:
+    return f"{request.name}-{stage.name}:{stage.key}"
+
+
+def _ref(request: BuildRequest, credentials: Credentials, stage: Stage) -> str | None:
+    name, _, tag = _kept(request, stage).partition(":")
+    found = registry.digest(credentials, name, tag)
+    return f"{credentials.login_server}/{name}@{found}" if found else None
+
+
+def _make(request: BuildRequest, made: Recipe, stage: Stage, base: str, image: str) -> None:
+    """Let ACR build one stage as `image`, on the image of the one before."""
+    run_id = _running(request, image)
+    if run_id is None:
+        with build_context(
+            request, made, compressed=True, dockerfile=stage.on(base), parts=stage.parts, mark=image
+        ) as context:
+            run_id = _schedule(request, context, image)
+    _follow(request, run_id, image)
+
+
+def _running(request: BuildRequest, image: str) -> str | None:
+    """The id of a run that is building this very image.
 
     A run says what it made only when it is done (`outputImages`), so those under way are told apart by the mark in their log. One that
     has not begun its log yet is waited for.
@@ -58,7 +98,7 @@ def _running(request: BuildRequest) -> str | None:
                 continue
             log = _Log(replace(request, progress=lambda line: None), str(properties["runId"]))
             log.show(final=False)
-            if any(line.endswith(f"ARG {MARK}={_image(request)}") for line in log.lines):
+            if any(line.endswith(f"ARG {MARK}={image}") for line in log.lines):
                 request.progress(f"taking over the build {properties['runId']}")
                 return str(properties["runId"])
             unknown += not any(line.startswith("Step ") for line in log.lines)
@@ -67,27 +107,23 @@ def _running(request: BuildRequest) -> str | None:
         time.sleep(POLL_SECONDS)
 
 
-def _image(request: BuildRequest) -> str:
-    return f"{request.name}:{request.fingerprint}"
-
-
-def _schedule(request: BuildRequest) -> str:
+def _schedule(request: BuildRequest, context: IO[bytes], image: str) -> str:
     place = azure.post(request.registry_id, "listBuildSourceUploadUrl", api_version=API_VERSION)
-    with build_context(request, compressed=True, mark=_image(request)) as context:
-        request.progress("uploading the build context")
-        _upload(request, place["uploadUrl"], context)
+    request.progress("uploading the build context")
+    _upload(request, place["uploadUrl"], context)
     body = {
         "type": "DockerBuildRequest",
-        "imageNames": [_image(request)],
+        "imageNames": [image],
         "isPushEnabled": True,
         "sourceLocation": place["relativePath"],
         "dockerFilePath": DOCKERFILE,
         "platform": {"os": "Linux", "architecture": "amd64"},
         "timeout": TIMEOUT_SECONDS,
+        "credentials": {"sourceRegistry": {"loginMode": "Default"}},  # to pull the stages from the registry itself
     }
     run = azure.post(request.registry_id, "scheduleRun", body, api_version=API_VERSION, repeatable=False)
     run_id = str(run["properties"]["runId"])
-    request.progress(f"ACR builds it as run {run_id}")
+    request.progress(f"ACR builds {image.partition(':')[0]} as run {run_id}")
     return run_id
 
 
@@ -111,7 +147,8 @@ def _upload(request: BuildRequest, url: str, context: IO[bytes]) -> None:
     raise ServiceError("upload the build context of", request.name, problem, advice)
 
 
-def _follow(request: BuildRequest, run_id: str) -> None:
+def _follow(request: BuildRequest, run_id: str, image: str) -> None:
+    named = f"{image.partition(':')[0]} as run {run_id}"
     deadline = time.monotonic() + TIMEOUT_SECONDS + 300
     log = _Log(request, run_id)
     while True:
@@ -124,7 +161,7 @@ def _follow(request: BuildRequest, run_id: str) -> None:
             tail = "\n".join(f"    {line}" for line in log.lines[-LOG_TAIL_LINES:])
             raise ServiceError(
                 "build the image",
-                f"{request.name} as run {run_id}",
+                named,
                 f"{reason}. The end of its log:\n{tail}",
                 f"The whole log: az acr task logs --registry {azure.name_of(request.registry_id)} --run-id {run_id}. "
                 "Correct the cause, then run `pulumi up` again.",
@@ -132,7 +169,7 @@ def _follow(request: BuildRequest, run_id: str) -> None:
         if time.monotonic() > deadline:
             raise ServiceError(
                 "build the image",
-                f"{request.name} as run {run_id}",
+                named,
                 f"it is still '{properties['status']}'",
                 "ACR goes on building; run `pulumi up` again to take it over.",
             )

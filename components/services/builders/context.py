@@ -4,46 +4,85 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import json
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 import jinja2
 
-from components.edge import conda
+from components.edge import conda, fingerprint
 from components.edge.create_options import APP_ROOT
-from components.services.builders import BuildRequest, staging
+from components.services.builders import BuildRequest, stages, staging
 from components.services.errors import ServiceError
 
 DOCKERFILE = "Dockerfile"
 MARK = "AML_EDGE_IMAGE"
 
 
-@contextlib.contextmanager
-def build_context(request: BuildRequest, *, compressed: bool, mark: str = "") -> Iterator[IO[bytes]]:
-    """A tar or tar.gz, at its beginning: Dockerfile, requirements.txt, models/<name>/<version>/..., app/ (script, dependencies, runtime).
+@dataclass(frozen=True)
+class Recipe:
+    """The rendered Dockerfile, and the requirements that it installs."""
 
-    On disk, since models can be large. The same sources give the same bytes. `mark` becomes an argument before FROM: a build's log shows
-    it, the image does not hold it.
+    dockerfile: str
+    requirements: str
 
-    Raises:
-        ServiceError: the conda file cannot be installed by pip; the template cannot be rendered; a file cannot be read.
-    """
+
+def recipe(request: BuildRequest) -> Recipe:
+    """Raises ServiceError: the conda file cannot be installed by pip; the template cannot be rendered."""
     text = request.conda_file.read_text(encoding="utf-8")
     try:
         requirements = conda.pip_requirements(conda.with_runtime(text))
     except conda.CondaError as error:
         raise ServiceError("build the image", request.name, str(error)) from error
-    dockerfile = _marked(_dockerfile(request, conda.python_version(text)), mark)
+    return Recipe(_dockerfile(request, conda.python_version(text)), "\n".join(requirements) + "\n")
+
+
+def hashes(request: BuildRequest, made: Recipe) -> dict[str, str]:
+    """The content of each part of the context: `stages.PARTS`. Raises ServiceError: a file cannot be read."""
+    try:
+        entries = [[entry.name, *entry.counts] for entry in _entries(request)]
+    except (OSError, fingerprint.FingerprintError) as error:
+        raise ServiceError(
+            "read the sources of", request.name, str(error), "Check that they are still there."
+        ) from error
+    parts = {"requirements.txt": made.requirements}
+    for part in ("models", "app"):
+        parts[part] = json.dumps(sorted(entry for entry in entries if entry[0].startswith(f"{part}/")))
+    return {part: hashlib.sha256(known.encode()).hexdigest() for part, known in parts.items()}
+
+
+@contextlib.contextmanager
+def build_context(
+    request: BuildRequest,
+    made: Recipe,
+    *,
+    compressed: bool,
+    dockerfile: str = "",
+    parts: Sequence[str] = stages.PARTS,
+    mark: str = "",
+) -> Iterator[IO[bytes]]:
+    """A tar or tar.gz, at its beginning: Dockerfile, requirements.txt, models/<name>/<version>/..., app/ (script, dependencies, runtime).
+
+    On disk, since models can be large. The same sources give the same bytes. `dockerfile` stands in for the recipe's own, `parts` for
+    the whole. `mark` becomes an argument before FROM: a build's log shows it, the image does not hold it.
+
+    Raises:
+        ServiceError: a file cannot be read.
+    """
     with tempfile.TemporaryFile(prefix="aml-edge-") as file:
         try:
             with _tar(file, compressed) as tar:
-                staging.write_text(tar, DOCKERFILE, dockerfile)
-                staging.write_text(tar, "requirements.txt", "\n".join(requirements) + "\n")
+                staging.write_text(tar, DOCKERFILE, _marked(dockerfile or made.dockerfile, mark))
+                if "requirements.txt" in parts:
+                    staging.write_text(tar, "requirements.txt", made.requirements)
                 staging.write_directory(tar, "models")
                 for entry in _entries(request):
-                    staging.write_tar(tar, entry)
+                    if entry.name.partition("/")[0] in parts:
+                        staging.write_tar(tar, entry)
         except OSError as error:
             advice = "Check that the files are still there and that the folder for temporary files (TMPDIR) has room."
             raise ServiceError("pack the build context of", request.name, str(error), advice) from error

@@ -15,7 +15,7 @@ import requests
 
 from components.services.aml import build_log
 from components.services.builders import BuildRequest, BuiltImage
-from components.services.builders.context import DOCKERFILE, build_context
+from components.services.builders.context import DOCKERFILE, build_context, recipe
 from components.services.builders.tagged import discard, find_or_make
 from components.services.errors import ServiceError
 from components.services.registry import Credentials
@@ -35,6 +35,7 @@ def build(request: BuildRequest) -> BuiltImage:
 
 def _build_and_push(request: BuildRequest, credentials: Credentials) -> None:
     tag = f"{credentials.login_server}/{request.name}:{request.fingerprint}"
+    made = recipe(request)
     try:
         client = docker.from_env(timeout=TIMEOUT_SECONDS)
         client.ping()
@@ -46,7 +47,7 @@ def _build_and_push(request: BuildRequest, credentials: Credentials) -> None:
             "Start Docker or set DOCKER_HOST; image.builder acr builds in Azure without an engine.",
         ) from None
     try:
-        with build_context(request, compressed=False) as context:
+        with build_context(request, made, compressed=False) as context:
             lines = client.api.build(
                 fileobj=context,
                 custom_context=True,

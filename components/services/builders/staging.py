@@ -35,6 +35,13 @@ class Entry:
     def mode(self) -> int:
         return 0o755 if fingerprint.is_executable(self.path) else 0o644
 
+    @property
+    def counts(self) -> list[str]:
+        """What of it reaches the image, besides its name."""
+        if self.link:
+            return ["link", self.path.readlink().as_posix()]
+        return ["file", fingerprint.file_part(self.path)]
+
 
 def entries(source: Path, name: str) -> Iterator[Entry]:
     """A file as `name`, or all that counts of a folder below `name`."""

@@ -27,10 +27,14 @@ def find_or_make(request: BuildRequest, make: Callable[[BuildRequest, Credential
 
 
 def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
-    """Delete the manifest with its tags; absence of it, or of the registry, is fine."""
+    """Delete the manifest with its tags, and the stages; absence of them, or of the registry, is fine."""
     try:
         credentials = registry.admin_credentials(registry_id)
     except NotFoundError:
         return
     repository, _, digest = image.ref.partition("/")[2].partition("@")
     registry.delete_manifest(credentials, repository, digest)
+    for stage in image.stages:
+        name, _, tag = stage.partition(":")
+        if found := registry.digest(credentials, name, tag):
+            registry.delete_manifest(credentials, name, found)

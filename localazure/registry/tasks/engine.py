@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from localazure.registry.tasks.request import BuildRequest
 LABEL = "aml-edge.acr-run"
 """On every layer of a build, taken off what is pushed: layers that an interrupted build leaves are found by it."""
 _PATIENCE_SECONDS = 5.0
+_BASE = re.compile(r"Step \d+/\d+ : FROM (\S+@sha256:[0-9a-f]{64})\b")
 Login = tuple[str, str]
 
 
@@ -31,6 +33,8 @@ class Agent:
 
     def __init__(self, log: BuildLog, interrupt: Interrupt, mark: str) -> None:
         self._log, self._interrupt, self._mark = log, interrupt, mark
+        self._before: set[str] = set()
+        self._bases: set[str] = set()
         try:
             self._client = docker_engine.connect()
         except docker.errors.DockerException as error:
@@ -50,6 +54,7 @@ class Agent:
             "forcerm": True,
         }
         held = {host: _login(host, login) for host, login in logins.items()}
+        self._before = self._names()
         headers = {"Content-Type": "application/x-tar", "X-Registry-Config": _header(held)}
         image = ""
         with context.open("rb") as file:
@@ -82,16 +87,26 @@ class Agent:
         return digest
 
     def discard(self) -> None:
-        """Remove what this build made from the engine: the registry has it, or nobody."""
+        """Remove what this build made from the engine, and what it pulled by digest: the registry has it, or nobody. ACR's agents
+        are new machines each time."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         with contextlib.suppress(docker.errors.DockerException, requests.RequestException):  # the engine is gone
             while prune(self._client, self._mark) and time.monotonic() < deadline:
                 time.sleep(0.2)  # the engine is still ending the step that was interrupted
+            for base in self._bases - self._before:
+                with contextlib.suppress(docker.errors.APIError):  # never pulled, or somebody runs it meanwhile
+                    self._client.api.remove_image(base)
         self._client.close()
+
+    def _names(self) -> set[str]:
+        """Of all images that the engine has by digest."""
+        return {name for image in self._client.api.images() for name in image.get("RepoDigests") or []}
 
     def _note(self, event: dict[str, Any]) -> None:
         text = event.get("stream", "")
         self._log.feed(text)
+        if base := _BASE.match(text):
+            self._bases.add(base[1])
         if event.get("status") and "progressDetail" not in event:
             self._log.line(f"{event['id']}: {event['status']}" if event.get("id") else event["status"])
 
