@@ -22,6 +22,8 @@ class TooLargeError(Exception):
 
 async def read(request: Request, limit: int) -> bytes:
     """The body. Raises TooLargeError without ever holding more than `limit` bytes, and ClientDisconnect."""
+    if int(request.headers.get("content-length", "0")) > _HEARD_OUT * limit:
+        raise TooLargeError
     content, length = bytearray(), 0
     async for chunk in request.stream():
         length += len(chunk)

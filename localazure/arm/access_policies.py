@@ -43,7 +43,7 @@ def _given(body: Json | None) -> list[Json]:
         raise invalid_content("Required property 'properties.accessPolicies' not found")
     for one in policies:
         permissions = one.get("permissions")
-        if not isinstance(permissions, dict) or not all(isinstance(words, list) for words in permissions.values()):
+        if not isinstance(permissions, dict) or not all(_is_words(words) for words in permissions.values()):
             raise invalid_content("Required property 'permissions' not found in an access policy")
     return policies
 
@@ -53,7 +53,7 @@ def _changed(held: list[Json], given: list[Json], word: str) -> list[Json]:
     result: dict[_Key, Json] = {_key(one): one for one in held}
     for one in given:
         key = _key(one)
-        before = result.get(key, {}).get("permissions", {})
+        before = {kind: words or [] for kind, words in result.get(key, {}).get("permissions", {}).items()}
         permissions = one["permissions"]
         if word != "replace":
             kinds = list(dict.fromkeys([*before, *permissions]))
@@ -63,6 +63,10 @@ def _changed(held: list[Json], given: list[Json], word: str) -> list[Json]:
         elif word != "remove" or key in result:
             result[key] = one | {"permissions": permissions}
     return list(result.values())
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _words(before: list[Any], given: list[Any], word: str) -> list[Any]:

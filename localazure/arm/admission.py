@@ -51,10 +51,7 @@ def admit_put(kind: ResourceType, body: Json) -> Json:
     inputs = _without_nulls(inputs)
     if kind.writable:
         inputs.setdefault("properties", {})
-    for path in kind.required:
-        if lookup(inputs, path) is None:
-            raise kind.error(400, kind.invalid_code, f"The value of parameter {path} is missing. '{path}' is required.")
-    return inputs
+    return _complete(kind, inputs)
 
 
 def admit_patch(kind: ResourceType, body: Json, held: Json) -> Json:
@@ -68,7 +65,14 @@ def admit_patch(kind: ResourceType, body: Json, held: Json) -> Json:
     result = merge(held, changes)
     if tags is not None:
         result["tags"] = tags
-    return _without_nulls(result)
+    return _complete(kind, _without_nulls(result))
+
+
+def _complete(kind: ResourceType, inputs: Json) -> Json:
+    for path in kind.required:
+        if lookup(inputs, path) is None:
+            raise kind.error(400, kind.invalid_code, f"The value of parameter {path} is missing. '{path}' is required.")
+    return inputs
 
 
 def check_immutable(kind: ResourceType, new: Resource, old: Resource) -> None:

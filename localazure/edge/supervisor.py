@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import tomlkit
 from cryptography import x509
+from docker.errors import DockerException
 
 from localazure import certs, docker_engine
 from localazure.edge import names, network
@@ -139,7 +140,7 @@ class DeviceSupervisor:
                         await self._end(entry)
                         continue
                     log.warning("the device in %s ended with code %s, see device.log there", entry.folder, code)
-                except (ContainerError, OSError) as error:
+                except (ContainerError, DockerException, OSError) as error:
                     log.warning("the device in %s cannot start, trying again: %s", entry.folder, error)
                 if asyncio.get_running_loop().time() - started > _GOOD_SECONDS:
                     pause = _FIRST_PAUSE
@@ -193,7 +194,7 @@ class DeviceSupervisor:
             try:
                 await asyncio.to_thread(_clear, entry.folder)
                 break
-            except (ContainerError, OSError) as error:
+            except (ContainerError, DockerException, OSError) as error:
                 log.warning("the device in %s cannot be removed, trying again: %s", entry.folder, error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)

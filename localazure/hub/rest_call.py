@@ -55,6 +55,8 @@ class Call:
     async def document(self) -> Any:
         """The body as JSON. Raises 400 and 413."""
         data, length = bytearray(), 0
+        if int(self.request.headers.get("content-length", "0")) > _MAX_DISCARDED:
+            raise HubError("GenericRequestEntityTooLarge", f"the body is larger than {MAX_BODY} bytes")
         async for chunk in self.request.stream():
             length += len(chunk)
             if length <= MAX_BODY:

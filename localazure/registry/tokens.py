@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import jwt
 
@@ -61,7 +61,9 @@ def challenge(login_server: str, scopes: Iterable[Scope]) -> str:
     for scope in scopes:
         merged.setdefault((scope.kind, scope.name), []).append(scope.action)
     if merged:
-        text = " ".join(f"{kind}:{name}:{','.join(actions)}" for (kind, name), actions in merged.items())
+        # No repository has such a name; a header of other than ASCII would be no answer at all.
+        named = [(kind, quote(name, safe="/*"), actions) for (kind, name), actions in merged.items()]
+        text = " ".join(f"{kind}:{name}:{','.join(actions)}" for kind, name, actions in named)
         parts.append(f'scope="{text}"')
     return ",".join(parts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from pathlib import Path
 from urllib.request import parse_http_list, parse_keqv_list
 
@@ -158,6 +159,30 @@ def test_an_entra_token_is_no_registry_token(tmp_path: Path) -> None:
         assert (await setting.client.get(f"{setting.url}/v2/", headers=bearer)).status_code == 401
 
     with_registry(tmp_path, body)
+
+
+def test_what_is_no_text_is_refused_and_not_an_error(tmp_path: Path) -> None:
+    async def body(setting: Setting) -> None:
+        first, _ = setting.registries.passwords(NAME)
+        good = b"Basic " + base64.b64encode(f"{NAME}:{first}".encode())
+        for header in (b"Basic \xff\xfe==", b"Basic " + base64.b64encode(b"\xff:\xff"), b"Bearer \xff", b"\xff"):
+            answer = await setting.client.get(f"{setting.url}/v2/", headers={b"Authorization": header})
+            assert answer.status_code == 401, header
+        for path in (
+            "/v2/%ff%fe/tags/list",
+            "/v2/%E2%82%AC/tags/list",
+            "/v2/a%22b/tags/list",
+        ):
+            refused = await setting.client.get(f"{setting.url}{path}")
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"].isascii()
+            assert refused.headers["www-authenticate"].count('"') == 6
+            assert (await setting.client.get(f"{setting.url}{path}", headers={b"Authorization": good})).status_code in (
+                400,
+                404,
+            )
+
+    with_registry(tmp_path / "azure", body)
 
 
 def test_requests_with_basic_reads_digests_and_deletes(tmp_path: Path) -> None:

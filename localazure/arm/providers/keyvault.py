@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import uuid
 from types import MappingProxyType
+from typing import Any
 
 from localazure.arm.errors import ArmError
 from localazure.arm.model import Call, Context, LongRunning, NameRule, ResourceType, properties
@@ -146,3 +147,12 @@ def _check_shape(context: Context, new: Resource) -> None:
         ]
         if missing:
             raise refuse(f"An access policy lacks {', '.join(missing)}.")
+        permissions = policy["permissions"]
+        if not isinstance(permissions, dict) or not all(_is_words(words) for words in permissions.values()):
+            raise refuse(
+                "The permissions of an access policy are lists of words: keys, secrets, certificates, storage."
+            )
+
+
+def _is_words(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(word, str) for word in value))
