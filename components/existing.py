@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pulumi
 
 from components.services import azure, lookup
+from components.services import hub as hubs
 from components.services.aml import client
-from components.services.errors import ServiceError
+from components.services.errors import DeniedError, NotFoundError, ServiceError
 from components.settings import Settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,35 +46,69 @@ def look_up(settings: Settings) -> Existing:
     """Read from Azure what the settings call existing; no request where they do not.
 
     Raises:
-        pulumi.RunError: one of them is not there or cannot be used, with what was looked for and where; before any resource.
+        pulumi.RunError: what is not there or cannot be used, all of it, with what was looked for and where; before any resource.
     """
-    try:
-        return _look_up(settings)
-    except ServiceError as error:
-        raise pulumi.RunError(str(error)) from None
+    problems: list[str] = []
 
+    def tried(look: Callable[..., T], *arguments: Any) -> T | None:
+        try:
+            return look(*arguments)
+        except ServiceError as error:
+            problems.append(str(error))
+            return None
 
-def _look_up(settings: Settings) -> Existing:
-    workspace = _named(lookup.WORKSPACE, settings.workspace.existing)
-    registry = _named(lookup.REGISTRY, settings.registry.existing)
-    hub = _named(lookup.HUB, settings.hub.existing)
+    workspace = tried(_named, lookup.WORKSPACE, settings.workspace.existing)
+    registry = tried(_named, lookup.REGISTRY, settings.registry.existing)
+    hub = tried(_named, lookup.HUB, settings.hub.existing)
     if workspace:
-        registry = _registry_of(workspace, registry)
-    if registry and not registry["properties"].get("adminUserEnabled") and not settings.registry.enable_admin_user:
+        registry = tried(_registry_of, workspace, registry)
+    if registry:
+        tried(_check_admin_user, registry, settings.registry.enable_admin_user)
+    named = [model.existing for model in settings.all_models if model.existing]
+    models = [tried(_model, workspace, existing) for existing in named] if workspace else []
+    if hub:
+        for device in settings.devices:
+            if device.existing:
+                tried(_check_device, hub, device.id)
+    if problems:
+        raise pulumi.RunError("\n".join(problems))
+    return Existing(
+        workspace_id=workspace["id"] if workspace else None,
+        registry_id=registry["id"] if registry else None,
+        hub_id=hub["id"] if hub else None,
+        models={model.id.rpartition(":")[0]: model for model in models if model},
+    )
+
+
+def _check_admin_user(registry: dict[str, Any], enable: bool) -> None:
+    if not registry["properties"].get("adminUserEnabled") and not enable:
         raise ServiceError(
             "use the container registry",
             repr(registry["name"]),
             "its admin user is off; Azure ML pushes with it and IoT Edge devices pull with it",
             "pulumi config set --path aml-edge:registry.enableAdminUser true",
         )
-    named = [model.existing for model in settings.all_models if model.existing]
-    models = [_model(workspace, existing) for existing in named] if workspace else []
-    return Existing(
-        workspace_id=workspace["id"] if workspace else None,
-        registry_id=registry["id"] if registry else None,
-        hub_id=hub["id"] if hub else None,
-        models={model.id.rpartition(":")[0]: model for model in models},
-    )
+
+
+def _check_device(hub: dict[str, Any], device_id: str) -> None:
+    """Asked with the login itself, since a preview lists no keys. One that may not read the hub's devices is no reason to stop."""
+    try:
+        identity = hubs.as_oneself(hub).device(device_id)
+    except NotFoundError as error:
+        advice = "Correct the id in aml-edge:devices, or leave `existing` out to make the device."
+        raise NotFoundError(
+            "find the existing device", repr(device_id), f"{error.answer} ({hub['name']})", advice
+        ) from None
+    except DeniedError as error:
+        if pulumi.runtime.is_dry_run():
+            pulumi.log.warn(
+                f"whether the hub {hub['name']} has the device {device_id} was not checked: {error.answer}. `pulumi up` looks it up "
+                "with the hub's own key; the role IoT Hub Data Reader lets previews do it"
+            )
+        return
+    if not identity.iot_edge:
+        advice = "Deployments need an IoT Edge identity: `az iot hub device-identity create --edge-enabled`."
+        raise ServiceError("use the existing device", repr(device_id), "it is not an IoT Edge device", advice)
 
 
 def _named(kind: str, name: str | None) -> dict[str, Any] | None:
@@ -94,5 +131,10 @@ def _registry_of(workspace: dict[str, Any], named: dict[str, Any] | None) -> dic
 def _model(workspace: dict[str, Any], existing: str) -> ExistingModel:
     name, _, version = existing.partition(":")
     arguments = {"model_name": name, "version": int(version) if version else None}
-    found: dict[str, Any] = client.call(client.workspace_config(workspace["id"]), "find_model", arguments)
+    try:
+        found: dict[str, Any] = client.call(client.workspace_config(workspace["id"]), "find_model", arguments)
+    except NotFoundError as error:
+        where = f"the workspace {workspace['name']} has no such model"
+        advice = "Correct aml-edge:model.existing, or leave it out to register the file."
+        raise NotFoundError("find the registered model", repr(existing), where, advice) from error
     return ExistingModel(found["id"], found["contentHash"] or f"registered as {found['id']}")

@@ -38,5 +38,9 @@ class ChangedError(ServiceError):
     """Somebody else changed the resource since it was read (412)."""
 
 
+class DeniedError(ServiceError):
+    """Whoever is logged in may not do this (401, 403)."""
+
+
 class ConflictError(ServiceError):
     """The resource exists already (409)."""

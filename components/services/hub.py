@@ -20,7 +20,14 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from urllib3.exceptions import ProtocolError
 
 from components.services import azure
-from components.services.errors import ChangedError, ConflictError, MethodError, NotFoundError, ServiceError
+from components.services.errors import (
+    ChangedError,
+    ConflictError,
+    DeniedError,
+    MethodError,
+    NotFoundError,
+    ServiceError,
+)
 
 T = TypeVar("T")
 POLICY = "iothubowner"  # the policy with RegistryWrite and ServiceConnect that every hub has from its creation
@@ -47,7 +54,23 @@ class Identity:
     secondary_key: str = field(repr=False)
 
 
-class Hub:
+class Reading:
+    """What can be asked of a hub with either login: a key, or who one is."""
+
+    def __init__(self, registry: IoTHubRegistryManager) -> None:
+        self.registry = registry
+
+    def device(self, device_id: str) -> Identity:
+        """Raises NotFoundError when the hub answers 404, DeniedError when it does not let us ask."""
+        return _identity(call("read the device", device_id, lambda: self.registry.get_device(device_id)))
+
+
+def as_oneself(hub: dict[str, Any]) -> Reading:
+    """A hub, as ARM shows it, asked with the one credential: needs a data role there, which Owner and Reader do not have."""
+    return Reading(IoTHubRegistryManager.from_token_credential(hub["properties"]["hostName"], azure.credential()))
+
+
+class Hub(Reading):
     """The service side of one hub, with a key fetched from ARM at run time and never stored."""
 
     def __init__(self, hub_id: str) -> None:
@@ -59,12 +82,8 @@ class Hub:
         self.host_name: str = properties["hostName"]
         rule = azure.post(hub_id, f"IotHubKeys/{POLICY}/listkeys")
         connection = f"HostName={self.host_name};SharedAccessKeyName={POLICY};SharedAccessKey={rule['primaryKey']}"
-        self.registry = IoTHubRegistryManager.from_connection_string(connection)
+        super().__init__(IoTHubRegistryManager.from_connection_string(connection))
         self.configurations = IoTHubConfigurationManager.from_connection_string(connection)
-
-    def device(self, device_id: str) -> Identity:
-        """Raises NotFoundError when the hub answers 404."""
-        return _identity(call("read the device", device_id, lambda: self.registry.get_device(device_id)))
 
     def create_edge_device(self, device_id: str, status: str, status_reason: str) -> Identity:
         """A new IoT Edge identity with SAS keys that the hub makes. Raises ConflictError when the id is taken."""
@@ -176,6 +195,9 @@ def _identity(device: Device) -> Identity:
     )
 
 
+_KINDS = {401: DeniedError, 403: DeniedError, 404: NotFoundError, 409: ConflictError, 412: ChangedError}
+
+
 def call(doing: str, resource: str, request: Callable[[], T]) -> T:
     """Run one SDK call with bounded retries; turn what the hub says into our errors."""
     retrying = Retrying(
@@ -185,7 +207,7 @@ def call(doing: str, resource: str, request: Callable[[], T]) -> T:
         return retrying(request)
     except HttpOperationError as error:
         status = error.response.status_code
-        kind = {404: NotFoundError, 409: ConflictError, 412: ChangedError}.get(status, ServiceError)
+        kind = _KINDS.get(status, ServiceError)
         raise kind(doing, resource, f"{status} {_message(error)}", _advice(status)) from None
     except (ClientException, DeserializationError) as error:  # no answer, or one that is not the hub's
         first = (str(getattr(error, "inner_exception", None) or error).splitlines() or [""])[0][:300]

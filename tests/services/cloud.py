@@ -69,7 +69,7 @@ class Cloud:
     def hub(self, name: str) -> str:
         return self.make(HUB, name, {"sku": {"name": "S1", "capacity": 1}})
 
-    def workspace(self, name: str, registry_id: str) -> str:
+    def workspace(self, name: str, registry_id: str | None) -> str:
         storage = self.make(STORAGE, f"{name}data", {"kind": "StorageV2", "sku": {"name": "Standard_LRS"}})
         vault_properties = {
             "tenantId": self.azure.instance.tenant_id,

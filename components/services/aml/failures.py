@@ -14,6 +14,7 @@ from components.services.errors import NotFoundError, ServiceError
 # Operation -> what is being done, and the argument that names the thing.
 _WORDS = {
     "register_model": ("register the model", "model_name"),
+    "find_model": ("find the model", "model_name"),
     "get_model": ("read the model", "model_id"),
     "update_model": ("update the model", "model_id"),
     "delete_models": ("delete the models", "model_ids"),
