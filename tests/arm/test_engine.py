@@ -217,7 +217,10 @@ def test_subscription_level_answers(cloud: Cloud) -> None:
     assert [(one["name"], one["properties"]) for one in groups] == [("rg", {"provisioningState": "Succeeded"})]
     provider = cloud.get(f"{cloud.subscription}/providers/microsoft.devices").json()
     assert (provider["namespace"], provider["registrationState"]) == ("Microsoft.Devices", "Registered")
-    assert {one["resourceType"] for one in provider["resourceTypes"]} == {"IotHubs"}
+    assert {one["resourceType"] for one in provider["resourceTypes"]} == {
+        "IotHubs",
+        "IotHubs/eventHubEndpoints/ConsumerGroups",
+    }
     assert cloud.post(f"{cloud.subscription}/providers/Microsoft.Devices/register").status_code == 200
     assert len(cloud.get(f"{cloud.subscription}/providers").json()["value"]) >= 8
 

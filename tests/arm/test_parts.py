@@ -7,8 +7,8 @@ import hashlib
 import hmac
 from urllib.parse import parse_qsl, quote
 
-from tests.arm.bodies import STORAGE, VAULT, storage, vault
-from tests.arm.cloud import Cloud
+from tests.arm.bodies import HUB, STORAGE, VAULT, hub, storage, vault
+from tests.arm.cloud import LOCATION, Cloud
 
 
 def test_blob_containers(cloud: Cloud) -> None:
@@ -102,6 +102,30 @@ def test_access_policies_one_by_one(cloud: Cloud) -> None:
     assert put("remove", {"keys": ["wrapKey"]}) == []
     assert cloud.put(f"{place}/accessPolicies/add", {}).status_code == 400
     assert cloud.put(f"{place}/accessPolicies/extend", {"properties": {"accessPolicies": []}}).status_code == 400
+
+
+def test_consumer_groups_of_a_hub(cloud: Cloud) -> None:
+    place = cloud.make(HUB, "hub-1", hub())["id"]
+    below = f"{place}/eventHubEndpoints/events/ConsumerGroups"
+    assert [one["name"] for one in cloud.get(below).json()["value"]] == ["$Default"]
+    made = cloud.put(f"{below.lower()}/readers", {"properties": {"name": "readers"}})
+    assert (made.status_code, made.json()["id"]) == (200, f"{below}/readers")
+    assert made.json()["etag"] == cloud.get(f"{below}/readers").json()["etag"]
+    assert made.json()["properties"]["name"] == "readers"
+    for path, body in (
+        (f"{below}/-x", {"properties": {"name": "-x"}}),
+        (f"{below}/other", {}),
+        (f"{below}/other", {"properties": {"name": "another"}}),
+        (f"{place}/eventHubEndpoints/others/ConsumerGroups/x", {"properties": {"name": "x"}}),
+    ):
+        refused = cloud.put(path, body)
+        assert (refused.status_code, "error" in refused.json()) == (400, False), refused.text
+    assert cloud.delete(f"{below}/$Default").status_code == 400
+    assert [cloud.delete(f"{below}/readers").status_code for _ in range(2)] == [200, 204]
+    cloud.finish(cloud.put(place, {"location": LOCATION} | hub()))  # made once
+    assert [one["name"] for one in cloud.get(below).json()["value"]] == ["$Default"]
+    cloud.finish(cloud.delete(place))
+    assert cloud.get(below).status_code == 404
 
 
 def test_role_definitions(cloud: Cloud) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from localazure.arm.model import ResourceType
 from localazure.arm.providers.authorization import RoleAssignment
 from localazure.arm.providers.blobcontainers import BlobContainer
+from localazure.arm.providers.consumergroups import ConsumerGroup
 from localazure.arm.providers.containerregistry import Registry
 from localazure.arm.providers.devices import IotHub
 from localazure.arm.providers.insights import Component
@@ -27,6 +28,7 @@ def all_types() -> list[ResourceType]:
         Registry(),
         MlWorkspace(),
         IotHub(),
+        ConsumerGroup(),
         RoleAssignment(),
         UserAssignedIdentity(),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 from localazure.arm import hub_policies
 from localazure.arm.errors import ArmError, DevicesError
 from localazure.arm.model import Action, Answer, Call, Context, LongRunning, NameRule, ResourceType, properties
+from localazure.arm.providers.consumergroups import make_default
 from localazure.arm.resources import Json, Resource
 
 _OPERATION = (
@@ -149,6 +150,7 @@ class IotHub(ResourceType):
     async def provision(self, context: Context, resource: Resource) -> Json:
         sku = resource.inputs["sku"]
         host = await context.hubs.create(resource.name, sku["name"], sku["capacity"])
+        make_default(context.resources, resource)
         if "authorizationPolicies" in resource.properties:
             context.hubs.set_policies(resource.name, resource.properties["authorizationPolicies"])
         return {"properties": {"hostName": host}}
