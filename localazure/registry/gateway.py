@@ -50,6 +50,8 @@ class Gateway:
                 Route("/oauth2/token", self._token_by_form, methods=["POST"]),
                 Route("/v2", self._distribution, methods=["GET"]),
                 Route("/v2/{rest:path}", self._distribution, methods=list(tokens.METHODS)),
+                Route("/oauth2/exchange", _not_here, methods=["POST"]),
+                Route("/acr/v1/{rest:path}", _not_here, methods=["GET", "PATCH", "DELETE"]),
             ]
         )
 
@@ -118,6 +120,11 @@ class Gateway:
             (key.lower(), value) for key, value in answer.headers.raw if key.decode().lower() not in _NOT_RETURNED
         ]
         return response
+
+
+async def _not_here(request: Request) -> Response:
+    """ACR's own interface beside the distribution API, and logins with tokens of Entra ID."""
+    return _error(501, "NOT_IMPLEMENTED", f"{request.method} {request.url.path} is not part of the local Azure")
 
 
 def _body(request: Request) -> AsyncIterator[bytes] | None:

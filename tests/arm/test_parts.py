@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from urllib.parse import parse_qsl, quote
 
-from tests.arm.bodies import HUB, STORAGE, VAULT, hub, storage, vault
+from tests.arm.bodies import HUB, LOGS, STORAGE, VAULT, hub, logs, storage, vault
 from tests.arm.cloud import LOCATION, Cloud
 
 
@@ -126,6 +126,15 @@ def test_consumer_groups_of_a_hub(cloud: Cloud) -> None:
     assert [one["name"] for one in cloud.get(below).json()["value"]] == ["$Default"]
     cloud.finish(cloud.delete(place))
     assert cloud.get(below).status_code == 404
+
+
+def test_keys_of_a_log_workspace(cloud: Cloud) -> None:
+    place = cloud.make(LOGS, "logs", logs())["id"]
+    keys = cloud.post(f"{place}/sharedKeys").json()
+    assert set(keys) == {"primarySharedKey", "secondarySharedKey"}
+    new = cloud.post(f"{place}/regenerateSharedKey").json()
+    assert not set(new.values()) & set(keys.values())
+    assert cloud.post(f"{place}/sharedKeys").json() == new
 
 
 def test_role_definitions(cloud: Cloud) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,42 @@ def test_a_service_principal_logs_in_as_with_adfs(cloud: Cloud, home: Path) -> N
     got, _ = azureml(cloud, home, program, WHO=login.client_id, WORD=login.variables["AZURE_CLIENT_SECRET"])
     assert got[0] == []
     assert "AuthorizationFailed" in got[1] and login.client_id in got[1]
+
+
+def test_models_come_back_with_their_workspace(cloud: Cloud) -> None:
+    kind = "Microsoft.MachineLearningServices/workspaces"
+    first = cloud.arm("GET", cloud.id(kind, WORKSPACE)).json()["properties"]
+    parts = {name: first[name] for name in ("storageAccount", "keyVault", "applicationInsights")}
+    place, body = cloud.id(kind, "lost-ws"), {"identity": {"type": "SystemAssigned"}, "properties": parts}
+    cloud.make(place, body)
+    models = f"{cloud.instance.arm_url}/modelmanagement/v1.0{place}/models"
+    bearer = {"Authorization": f"Bearer {cloud.tokens.issue('https://management.azure.com/')}"}
+
+    def gone() -> bool:
+        return cloud.arm("GET", place).status_code == 404
+
+    with cloud.client(headers=bearer) as client:
+        artifacts = {"name": "m", "artifacts": [{"prefix": "LocalUpload/c/m"}]}
+        asset = client.post(models.replace("/models", "/assets"), json=artifacts).json()["id"]
+        model = {"name": "kept", "url": f"aml://asset/{asset}", "mimeType": "application/json"}
+        assert client.post(models, json=model).json()["id"] == "kept:1"
+        assert cloud.arm("DELETE", place).status_code == 202
+        until(gone)
+        assert client.get(models).status_code == 404
+        cloud.make(place, body | {"properties": parts | {"allowRecoverSoftDeletedWorkspace": "True"}})
+        assert [one["id"] for one in client.get(models).json()["value"]] == ["kept:1"]
+        with_purge = client.delete(
+            f"{cloud.instance.arm_url}{place}", params={"api-version": "2025-12-01", "forceToPurge": "true"}
+        )
+        assert with_purge.status_code == 202
+        until(gone)
+        cloud.make(place, body)
+        assert client.get(models).json()["value"] == []
+    assert cloud.arm("DELETE", place).status_code == 202
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -185,6 +185,20 @@ def test_what_is_no_text_is_refused_and_not_an_error(tmp_path: Path) -> None:
     with_registry(tmp_path / "azure", body)
 
 
+def test_what_is_not_here_says_so(tmp_path: Path) -> None:
+    async def body(setting: Setting) -> None:
+        for method, path in (
+            ("POST", "/oauth2/exchange"),
+            ("GET", "/acr/v1/_catalog"),
+            ("PATCH", "/acr/v1/app/_tags/one"),
+        ):
+            answer = await setting.client.request(method, f"{setting.url}{path}")
+            assert (answer.status_code, path in answer.json()["errors"][0]["message"]) == (501, True)
+        assert (await setting.client.get(f"{setting.url}/v3/")).status_code == 404
+
+    with_registry(tmp_path / "azure", body)
+
+
 def test_requests_with_basic_reads_digests_and_deletes(tmp_path: Path) -> None:
     """What the program's registry client does: HEAD for the digest, DELETE by digest, then 404."""
 
