@@ -1,14 +1,20 @@
-"""`python -m pipeline`: `comment --stack dev < preview.json`, `preview`, `upsert`, `up`."""
+"""`python -m pipeline`: `comment --stack dev < preview.json`, `preview`, `upsert`, `up`, `promote`, `rollback`.
+
+All of them work in the shell's own environment: the backend and the Azure that you are logged in to.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline import github, run
+from tools import promotion
+from tools.console import ToolError
 
 
 def main() -> int:
@@ -51,7 +57,40 @@ def _parser() -> argparse.ArgumentParser:
     brought = commands.add_parser("up", help="bring a stack up with its policies")
     brought.add_argument("--stack", required=True)
     brought.set_defaults(run=lambda arguments: run.up(arguments.stack, Path.cwd()))
+
+    promoted = commands.add_parser(
+        "promote", help="bring what one stack runs to another, as `make promote` does locally"
+    )
+    promoted.add_argument("--source", required=True, help="a stack, or organization/project/stack")
+    promoted.add_argument("--target", required=True)
+    promoted.add_argument("--force", default="", help="the reason for promoting a stack that is not healthy")
+    promoted.set_defaults(run=_promote)
+
+    back = commands.add_parser("rollback", help="bring back what a stack ran before")
+    back.add_argument("--target", required=True)
+    back.set_defaults(run=_rollback)
+    for one in (promoted, back):
+        one.add_argument("--yes", action="store_true", help="apply without asking")
     return parser
+
+
+def _promote(arguments: argparse.Namespace) -> int:
+    here = {"force": arguments.force, "yes": arguments.yes, "project": Path.cwd()}
+    return _told(lambda: promotion.promote(os.environ, arguments.source, arguments.target, **here))
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    return _told(lambda: promotion.rollback(os.environ, arguments.target, yes=arguments.yes, project=Path.cwd()))
+
+
+def _told(work: Callable[[], None]) -> int:
+    """The exit code; what went wrong is printed without a traceback."""
+    try:
+        work()
+    except ToolError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return 0
 
 
 def _comment(arguments: argparse.Namespace) -> int:

@@ -71,5 +71,7 @@ def _next_steps(file: Path, name: str) -> str:
         f"  pulumi stack init {name} --secrets-provider=azurekeyvault://VAULT.vault.azure.net/keys/KEY   (or: passphrase)"
     ]
     if image.get("builder") == "none" and not image.get("ref"):
-        steps.append(f"  make promote FROM=... TO={name}   (it builds nothing: promote what another real stack runs)")
+        steps.append(
+            f"  python -m pipeline promote --source ... --target {name}   (it builds nothing: promote what another real stack runs)"
+        )
     return "\n".join([*steps, f"  python -m pipeline up --stack {name}"])

@@ -67,7 +67,7 @@ def test_a_real_one_from_prod_is_protected_and_waits_for_an_image(
     assert made["aml-edge:protect"] is True
     assert set(made["aml-edge:image"]) == {"name", "builder", "retain"}, "no image of the local Azure's"
     assert "contentHash" not in made["aml-edge:model"]
-    assert "make promote FROM=... TO=prod-eu" in capsys.readouterr().err
+    assert "pipeline promote --source ... --target prod-eu" in capsys.readouterr().err
     with pytest.raises(settings.SettingsError, match="1 problem"):
         settings.load(made, root=folder)
 
