@@ -161,7 +161,7 @@ class DeviceFleet(DynamicResource, module="edge", name="DeviceFleet"):
         super().__init__(DeviceFleetProvider(), name, inputs, opts)
 
 
-def device_fleet(settings: Settings, hub_id: Input[str]) -> DeviceFleet | None:
+def device_fleet(settings: Settings, hub_id: Input[str], opts: ResourceOptions | None = None) -> DeviceFleet | None:
     """The resource of aml-edge:fleetDevices, where there are any."""
     if not settings.fleet_devices:
         return None
@@ -171,4 +171,4 @@ def device_fleet(settings: Settings, hub_id: Input[str]) -> DeviceFleet | None:
         "owner": f"{pulumi.get_project()}/{pulumi.get_stack()}",
         "devices": {device.id: _slim(device.tags, device.status) for device in settings.fleet_devices},
     }
-    return DeviceFleet("fleet-devices", inputs)
+    return DeviceFleet("fleet-devices", inputs, opts)

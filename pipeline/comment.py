@@ -100,6 +100,12 @@ def _losses(preview: Preview) -> str:
     """The block that a reviewer must not overlook: GitHub renders it as a red alert."""
     items = []
     for change in preview.changes:
+        if leaving := stateful.leaving(change):
+            named = ", ".join(code(show(device)) for device in leaving[:4]) + (", …" if len(leaving) > 4 else "")
+            devices = f"{len(leaving)} device{'s' * (len(leaving) > 1)}"
+            items.append(
+                f"> - **{code(show(change.name))}** ({_kind(change)}): {devices} will be **deleted** ({named}): loses their keys"
+            )
         loss = stateful.loss(change)
         if not loss:
             continue

@@ -26,12 +26,20 @@ def reach(change: Change) -> str:
     if "targetCondition" not in inputs:
         return f"device {code(show(clean(inputs.get('deviceId', 'of unknown id'))))}"
     condition = inputs["targetCondition"]
-    words = [
-        f"devices where {code(show(clean(condition)))}" if condition else "no devices (its target condition is empty)"
-    ]
+    words = [_condition(condition)]
+    if inputs.get("layered") is True:
+        words.append("as a layer over what they run")
     if "priority" in inputs:
         words.append(f"priority {code(show(clean(inputs['priority'])))}")
     return ", ".join([*words, *_wave(inputs.get("rollout"))])
+
+
+def _condition(condition: Any) -> str:
+    if condition == "*":
+        return "every IoT Edge device of the hub"
+    return (
+        f"devices where {code(show(clean(condition)))}" if condition else "no devices (its target condition is empty)"
+    )
 
 
 def _wave(rollout: Any) -> list[str]:

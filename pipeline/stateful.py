@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.preview import Change
 
+FLEET = "pulumi-python:dynamic/edge:DeviceFleet"
 LOSSES = {
     "azure-native:resources:ResourceGroup": "everything in the group",
     "azure-native:machinelearningservices:Workspace": "its models, images and history; the name stays taken until it is purged",
@@ -14,6 +15,7 @@ LOSSES = {
     "azure-native:operationalinsights:Workspace": "logs",
     "azure-native:applicationinsights:Component": "telemetry",
     "pulumi-python:dynamic/edge:DeviceIdentity": "the device's keys; it must be provisioned again",
+    FLEET: "the keys of all its devices; each must be provisioned again",
     "pulumi-python:dynamic/edge:RegisteredModel": "the registered versions of the model",
     "pulumi-python:dynamic/edge:ModelImage": "the images that were pushed",
     "pulumi-python:dynamic/edge:PromotedImage": "the image in this stack's registry",
@@ -26,6 +28,14 @@ def loss(change: Change) -> str | None:
     if change.operation not in DANGEROUS:
         return None
     return LOSSES.get(change.type)
+
+
+def leaving(change: Change) -> list[str]:
+    """The devices that an update takes out of a fleet, and deletes."""
+    if change.type != FLEET or change.operation != "update":
+        return []
+    before, after = change.inputs("old").get("devices"), change.inputs("new").get("devices")
+    return sorted(set(before) - set(after)) if isinstance(before, dict) and isinstance(after, dict) else []
 
 
 def kept(change: Change) -> str:

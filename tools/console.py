@@ -31,11 +31,13 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    whole_env: Mapping[str, str] | None = None,
     expect: str = "",
 ) -> None:
     """Run a long program quietly. Every 15 seconds a line tells that it still runs; when it fails its last lines are in the error.
 
-    `doing` is what the user reads ("compile the Pulumi CLI"), `expect` how long it usually takes ("5 minutes on two cores").
+    `doing` is what the user reads ("compile the Pulumi CLI"), `expect` how long it usually takes ("5 minutes on two cores"). `env` is
+    added to this process's environment, or to `whole_env` in its place.
     """
     say(f"  {doing}" + (f" (usually {expect})" if expect else ""))
     started, told = time.monotonic(), time.monotonic()
@@ -43,7 +45,7 @@ def run(
     process = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
-        env={**os.environ, **(env or {})},
+        env={**(whole_env or os.environ), **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

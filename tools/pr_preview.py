@@ -12,14 +12,13 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from localazure import instance
-from pipeline import run
+from pipeline import run as previews
 from tools import environment, pulumi
-from tools.console import ToolError, say
+from tools.console import ToolError, run, say
 from tools.environment import ROOT, STACK
-
-_PROGRAM = ("__main__.py", "Pulumi.yaml", "components", "scoring", "policy")
 
 
 def comment(values: dict[str, str], base: str, stack: str = STACK) -> tuple[str, int]:
@@ -31,39 +30,41 @@ def comment(values: dict[str, str], base: str, stack: str = STACK) -> tuple[str,
         mine = _environment(values, scratch)
         process = environment.for_process(mine)
         try:
-            _quiet("start a scratch local Azure", [sys.executable, "-m", "localazure", "up"], ROOT, process)
+            run("start a scratch local Azure", [sys.executable, "-m", "localazure", "up"], cwd=ROOT, whole_env=process)
             pulumi.install_plugin(mine, scratch / "plugin")
             for project in ("base", "head"):
                 (scratch / project / ".venv").symlink_to(ROOT / ".venv")
-            _quiet(f"bring up {base}", ["pulumi", "stack", "select", "--create", stack], scratch / "base", process)
-            _quiet(
-                f"bring up {base}",
-                ["pulumi", "up", "--yes", "--skip-preview", "--stack", stack],
-                scratch / "base",
-                process,
-            )
-            return run.preview(stack, scratch / "head", scratch / "base", process)
+            in_base: Any = {"cwd": scratch / "base", "whole_env": process}
+            run(f"make the stack of {base}", ["pulumi", "stack", "select", "--create", stack], **in_base)
+            up = ["pulumi", "up", "--yes", "--skip-preview", "--stack", stack]
+            run(f"bring up {base}", up, expect="two minutes", **in_base)
+            say("  preview the working tree on it")
+            return previews.preview(stack, scratch / "head", scratch / "base", process)
         finally:
             _tear_down(stack, scratch, process)
 
 
 def _base(base: str, folder: Path) -> None:
-    """The committed files of `base`."""
-    done = subprocess.run(["git", "archive", base], cwd=ROOT, capture_output=True, check=False)
-    if done.returncode:
+    """The committed files of `base`; a branch that only the origin has is meant too."""
+    for name in (base, f"origin/{base}"):
+        done = subprocess.run(["git", "archive", name], cwd=ROOT, capture_output=True, check=False)
+        if done.returncode == 0:
+            break
+    else:
         raise ToolError(f"git knows no {base!r}: {done.stderr.decode(errors='replace').strip()[:300]}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         archive.extractall(folder, filter="data")
 
 
 def _working_tree(folder: Path) -> None:
-    folder.mkdir()
-    for name in [*_PROGRAM, *(path.name for path in ROOT.glob("Pulumi.*.yaml"))]:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".venv"))
-        elif source.exists():
-            shutil.copyfile(source, folder / name)
+    """What git has or would have of it: nothing that is ignored."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():  # not where it was deleted and that is not committed yet
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+            shutil.copymode(ROOT / name, folder / name)
 
 
 def _environment(values: dict[str, str], scratch: Path) -> dict[str, str]:
@@ -77,6 +78,7 @@ def _environment(values: dict[str, str], scratch: Path) -> dict[str, str]:
 
 def _tear_down(stack: str, scratch: Path, process: dict[str, str]) -> None:
     """Containers and networks of the scratch devices go with the stack; a failure here must not hide what went wrong before."""
+    say("  take it down")
     for command in (
         ["pulumi", "destroy", "--yes", "--skip-preview", "--stack", stack],
         [sys.executable, "-m", "localazure", "down"],
@@ -85,9 +87,3 @@ def _tear_down(stack: str, scratch: Path, process: dict[str, str]) -> None:
         done = subprocess.run(command, cwd=cwd, env=process, capture_output=True, text=True, check=False)
         if done.returncode:
             say(f"  cleaning up: `{' '.join(command[:3])}` ended with {done.returncode}")
-
-
-def _quiet(doing: str, command: list[str], cwd: Path, process: dict[str, str]) -> None:
-    done = subprocess.run(command, cwd=cwd, env=process, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ToolError(f"could not {doing}:\n{(done.stdout + done.stderr)[-3000:]}")

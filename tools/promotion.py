@@ -72,7 +72,8 @@ def _write_and_apply(values: Mapping[str, str], stack: str, wanted: Release, yes
 
 def write(values: Mapping[str, str], stack: str, wanted: Release, project: Path = ROOT) -> None:
     """Into the stack file, by Pulumi itself, which keeps comments and order."""
-    settings = [part for path, value in wanted.settings().items() for part in ("--plaintext", f"{path}={value}")]
+    values_of = wanted.settings(project / f"Pulumi.{stack}.yaml")
+    settings = [part for path, value in values_of.items() for part in ("--plaintext", f"{path}={value}")]
     _call(values, project, "config", "set-all", "--path", "--stack", stack, "--non-interactive", *settings)
 
 

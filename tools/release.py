@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,33 +16,53 @@ from tools.console import ToolError
 from tools.environment import ROOT
 
 MODEL = "pulumi-python:dynamic/edge:RegisteredModel"
+FLEET = "pulumi-python:dynamic/edge:FleetDeployment"
 BUILT = "pulumi-python:dynamic/edge:ModelImage"
 _REF = re.compile(r"[^/]+/.+@sha256:[0-9a-f]{64}")
 _MODE = "containerImage"  # the settings' default
 
 
 @dataclass(frozen=True)
+class Model:
+    """A model in an image."""
+
+    name: str
+    """Empty for the one in aml-edge:model; those in aml-edge:models are found by theirs."""
+    content_hash: str
+    """SHA-256 of its content, the same in every workspace."""
+    lineage: str
+    """`organization/aml-edge/dev best_model:3`: where this version came from."""
+
+
+@dataclass(frozen=True)
 class Release:
-    """What goes from stack to stack: an image by digest, and the model in it."""
+    """What goes from stack to stack: an image by digest, and the models in it."""
 
     ref: str
     fingerprint: str
     mode: str
     """The mode that the image was built in: it decides how the module is started."""
-    model_hash: str
-    """SHA-256 of the model's content, the same in every workspace."""
-    lineage: str
-    """`organization/aml-edge/dev best_model:3`: where this version of the model came from."""
+    models: tuple[Model, ...]
 
-    def settings(self) -> dict[str, str]:
-        """Path in the stack's configuration -> value."""
-        return {
+    def settings(self, file: Path) -> dict[str, str]:
+        """Path in the configuration -> value, for this stack file. Raises ToolError where it lacks a model."""
+        config = _config(file.read_text())
+        places = {"": "aml-edge:model"}
+        for index, entry in enumerate(config.get("aml-edge:models") or []):
+            places[_name(entry)] = f"aml-edge:models[{index}]"
+        if missing := [model.name for model in self.models if model.name not in places]:
+            raise ToolError(
+                f"aml-edge:models of {file.name} lacks {', '.join(missing)}; write it as in the source's file"
+            )
+        found = {
             "aml-edge:image.ref": self.ref,
             "aml-edge:image.fingerprint": self.fingerprint,
             "aml-edge:image.mode": self.mode,
-            "aml-edge:model.contentHash": self.model_hash,
-            "aml-edge:model.promotedFrom": self.lineage,
         }
+        for model in self.models:
+            found[f"{places[model.name]}.contentHash"] = model.content_hash
+            found[f"{places[model.name]}.promotedFrom"] = model.lineage
+        return found
 
 
 @dataclass(frozen=True)
@@ -82,35 +102,50 @@ def unfit(stack: Source) -> list[str]:
     image = str(stack.outputs.get("imageRef", ""))
     if not _REF.fullmatch(image):
         problems.append("it exports no image by digest (imageRef)")
+    fleets = [one for one in stack.resources if one["type"] == FLEET]
     deployments = stack.outputs.get("deployments")
-    if not isinstance(deployments, dict) or not deployments:
+    if not isinstance(deployments, dict) or not (deployments or fleets):
         return [*problems, "it has no deployment"]
+    return [*problems, *_devices(deployments, image), *filter(None, map(_fleet, fleets))]
+
+
+def _devices(deployments: Mapping[str, Any], image: str) -> Iterator[str]:
     for device, told in sorted(deployments.items()):
         deployment = told if isinstance(told, dict) else {}
         health = deployment.get("health")
         history = deployment.get("history") or [{}]
         ran = history[0].get("image", image)
         if health != "healthy":
-            problems.append(f"the deployment of {device} is {health or 'of unknown health'}")
+            yield f"the deployment of {device} is {health or 'of unknown health'}"
         elif ran != image:
-            problems.append(f"{device} runs {ran}, not {image}")
-    return problems
+            yield f"{device} runs {ran}, not {image}"
+
+
+def _fleet(resource: Mapping[str, Any]) -> str:
+    """What an update that succeeded says of a fleet: with a rollout, that its devices up to a wave report success."""
+    inputs = resource["inputs"]
+    rollout = inputs.get("rollout")
+    if not rollout:
+        return f"nobody waited for the devices of the fleet {inputs.get('name')}: it has no rollout"
+    waves, wave = len(rollout.get("waves") or []), int(rollout.get("wave") or 0)
+    return f"the fleet {inputs.get('name')} has reached wave {wave} of {waves}" if wave < waves else ""
 
 
 def release(stack: Source) -> Release:
     """Raises ToolError where something is missing."""
-    models = [one for one in stack.resources if one["type"] == MODEL]
-    models.sort(
-        key=lambda one: not str(one.get("urn", "")).endswith("::model")
-    )  # before the further ones, aml-edge:models
-    content = str(models[0]["outputs"].get("contentHash") or "") if models else ""
     ref = str(stack.outputs.get("imageRef", ""))
     if not _REF.fullmatch(ref):
         raise ToolError(f"{stack.name} exports no image by digest; bring it up first")
-    if not content:
+    models = sorted((_model(stack, one) for one in stack.resources if one["type"] == MODEL), key=lambda one: one.name)
+    if not models:
         raise ToolError(f"{stack.name} has registered no model of its own; only what it registered can be promoted")
-    lineage = f"{stack.outputs.get('stack') or stack.name} {stack.outputs.get('modelId')}"
-    return Release(ref, str(stack.outputs.get("imageFingerprint", "")), _mode(stack), content, lineage)
+    return Release(ref, str(stack.outputs.get("imageFingerprint", "")), _mode(stack), tuple(models))
+
+
+def _model(stack: Source, resource: Mapping[str, Any]) -> Model:
+    made = resource["outputs"]
+    name = "" if str(resource["urn"]).endswith("::model") else str(made["name"])
+    return Model(name, str(made["contentHash"]), f"{stack.outputs.get('stack') or stack.name} {made['modelId']}")
 
 
 def _mode(stack: Source) -> str:
@@ -138,12 +173,29 @@ def before(stack: str, project: Path = ROOT) -> Release:
 
 def read(text: str) -> Release | None:
     """From the text of a stack file; None where it names no image."""
-    config = (yaml.safe_load(text) or {}).get("config") or {}
-    image, model = config.get("aml-edge:image") or {}, config.get("aml-edge:model") or {}
+    config = _config(text)
+    image = config.get("aml-edge:image") or {}
     if not image.get("ref"):
         return None
-    given = (image["ref"], image.get("fingerprint", ""), image.get("mode", _MODE))
-    return Release(*map(str, (*given, model.get("contentHash", ""), model.get("promotedFrom", ""))))
+    entries = [("", config.get("aml-edge:model") or {})]
+    entries += [(_name(entry), entry) for entry in config.get("aml-edge:models") or []]
+    models = [
+        Model(name, str(entry["contentHash"]), str(entry.get("promotedFrom", "")))
+        for name, entry in entries
+        if entry.get("contentHash")
+    ]
+    found = tuple(sorted(models, key=lambda one: one.name))
+    return Release(str(image["ref"]), str(image.get("fingerprint", "")), str(image.get("mode", _MODE)), found)
+
+
+def _config(text: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (yaml.safe_load(text) or {}).get("config") or {}
+    return found
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    """Of a model in a stack file: what the settings make of it."""
+    return str(entry.get("name") or Path(str(entry.get("path", ""))).stem)
 
 
 def _git(project: Path, *arguments: str) -> str:

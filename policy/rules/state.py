@@ -17,6 +17,7 @@ STATEFUL = frozenset(
         "azure-native:applicationinsights:Component",
         "azure-native:resources:ResourceGroup",
         "pulumi-python:dynamic/edge:DeviceIdentity",
+        "pulumi-python:dynamic/edge:DeviceFleet",
     }
 )
 

@@ -17,7 +17,7 @@ REPEATABLE = {"RoleAssignment", "RegistryCredentials", "RegisteredModel", "Model
 
 @pytest.fixture(scope="module")
 def kept() -> Run:
-    made = run(protect=True, tags=TAGS, roleAssignments=True)
+    made = run(protect=True, tags=TAGS, roleAssignments=True, fleetDevices=[{"id": "line-1"}])
     assert made.error is None, made.error
     return made
 

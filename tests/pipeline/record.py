@@ -83,6 +83,8 @@ def _edit(file: str, old: str, new: str) -> Edit:
     return edit
 
 
+_CAMERA = "ghcr.io/contoso/camera@sha256:" + "c" * 64
+_FLEET = "{name: line, targetCondition: \"tags.line = 'a'\", rollout: {waves: [\"tags.ring = 'pilot'\", '*'], wave: 1}}"
 _EDITABLE = ("Pulumi.dev.yaml", "scoring/score.py", "scoring/myenv.yml", "components/workspace.py")
 SCENARIOS: dict[str, Edit] = {
     "nothing": _nothing,
@@ -92,6 +94,8 @@ SCENARIOS: dict[str, Edit] = {
     "module-settings": _settings(
         "module: scorer", "module: scorer\n    env: {LOG_LEVEL: debug}\n    restartPolicy: on-failure"
     ),
+    "new-module": _settings("module: scorer", f"module: scorer\n    modules: {{camera: {{image: '{_CAMERA}'}}}}"),
+    "new-fleet": _settings("  aml-edge:deployment:\n", f"  aml-edge:fleet: [{_FLEET}]\n  aml-edge:deployment:\n"),
     "new-device": _settings("- id: edge-1", "- id: edge-2\n    - id: edge-1"),
     "device-removed": _settings("- id: edge-1\n      tags:\n        site: lab", "- id: edge-9"),
     "key-vault": _edit("components/workspace.py", 'f"{name}vault"', 'f"{name}vault2"'),

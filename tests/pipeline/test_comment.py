@@ -100,6 +100,19 @@ def test_a_fleet_with_another_condition_and_another_image_shows_both() -> None:
     assert "| `deployment.image` |" not in made, "the manifest's differences say it"
 
 
+def test_devices_that_leave_a_fleet_are_warned_of() -> None:
+    step: dict[str, Any] = {
+        "op": "update",
+        "urn": "urn:pulumi:dev::aml-edge::pulumi-python:dynamic/edge:DeviceFleet::fleet-devices",
+        "oldState": {"custom": True, "inputs": {"devices": {f"line-{number}": {"tags": {}} for number in range(6)}}},
+        "newState": {"custom": True, "inputs": {"devices": {"line-0": {"tags": {"a": "b"}}}}},
+    }
+    made = render(parse(json.dumps({"steps": [step], "changeSummary": {"update": 1}})), Context("dev"))
+    assert "5 devices will be **deleted** (`line-1`, `line-2`, `line-3`, `line-4`, …): loses their keys" in made
+    step["newState"] = step["oldState"]
+    assert "CAUTION" not in render(parse(json.dumps({"steps": [step]})), Context("dev"))
+
+
 def test_a_hub_sku_is_one_change() -> None:
     made = shown("hub-sku")
     assert "1 to be updated" in made

@@ -12,7 +12,7 @@ import pytest
 from tests.support import ROOT
 from tools import policy_pack, promotion, release
 from tools.console import ToolError
-from tools.release import Release, Source
+from tools.release import Model, Release, Source
 
 REF = "r.io/anomaly@sha256:" + "a" * 64
 OLD = "r.io/anomaly@sha256:" + "b" * 64
@@ -24,7 +24,11 @@ HEALTHY = {
     "deployments": {"e": {"health": "healthy", "history": [{"image": REF}, {"image": OLD}]}},
 }
 BUILT = {"type": release.BUILT, "inputs": {"mode": "package"}}
-REGISTERED = {"type": release.MODEL, "outputs": {"contentHash": "c" * 64}}
+REGISTERED = {
+    "type": release.MODEL,
+    "urn": "urn:pulumi:dev::aml-edge::pulumi-python:dynamic/edge:RegisteredModel::model",
+    "outputs": {"name": "best_model", "contentHash": "c" * 64, "modelId": "best_model:3"},
+}
 LINEAGE = "organization/aml-edge/dev best_model:3"
 SUCCEEDED = {"kind": "update", "result": "succeeded"}
 
@@ -60,6 +64,21 @@ def test_unhealthy(change: dict[str, Any], problem: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rollout", "problem"),
+    [
+        ({"waves": ["tags.a='b'", "*"], "wave": 2}, None),
+        ({"waves": ["tags.a='b'", "*"], "wave": 1}, "the fleet line has reached wave 1 of 2"),
+        (None, "it has no rollout"),
+    ],
+)
+def test_a_fleet_is_fit_when_its_rollout_has_reached_everybody(rollout: Any, problem: str | None) -> None:
+    fleet = {"type": release.FLEET, "inputs": {"name": "line", "rollout": rollout}}
+    found = release.unfit(source({"deployments": {}}, resources=(REGISTERED, BUILT, fleet)))
+    assert bool(found) is bool(problem)
+    assert problem is None or problem in found[0]
+
+
+@pytest.mark.parametrize(
     ("updates", "fit"),
     [
         ([SUCCEEDED, {"kind": "update", "result": "failed"}], True),
@@ -75,7 +94,7 @@ def test_a_failed_update_leaves_old_outputs_that_look_healthy(updates: Any, fit:
 
 
 def test_a_release_names_its_lineage() -> None:
-    assert release.release(source()) == Release(REF, "f1", "package", "c" * 64, LINEAGE)
+    assert release.release(source()) == Release(REF, "f1", "package", (Model("", "c" * 64, LINEAGE),))
     with pytest.raises(ToolError, match="registered no model"):
         release.release(source(resources=()))
 
@@ -137,11 +156,30 @@ def test_the_stack_files_edit_keeps_comments_and_order(project: Path) -> None:
     assert release.read(file.read_text()) == wanted
 
 
+SECOND = {
+    "type": release.MODEL,
+    "urn": f"{REGISTERED['urn']}-filter",
+    "outputs": {"name": "filter", "contentHash": "e" * 64, "modelId": "filter:7"},
+}
+
+
+def test_every_model_of_the_image_is_pinned(project: Path) -> None:
+    wanted = release.release(source(resources=(SECOND, REGISTERED)))
+    file = project / "Pulumi.staging.yaml"
+    with pytest.raises(ToolError, match=r"aml-edge:models of Pulumi\.staging\.yaml lacks filter"):
+        wanted.settings(file)
+    listed = "  aml-edge:models:\n    - path: scoring/other.pkl\n    - path: scoring/filter.pkl\n"
+    file.write_text(file.read_text().replace("  aml-edge:image:\n", f"{listed}  aml-edge:image:\n"))
+    promotion.write(_values(project), "staging", wanted, project)
+    assert release.read(file.read_text()) == wanted
+    assert wanted.models[1] == Model("filter", "e" * 64, "organization/aml-edge/dev filter:7")
+
+
 def test_rollback_finds_what_was_committed_before(project: Path) -> None:
     values, old, new = (
         _values(project),
-        Release(OLD, "f0", "package", "d" * 64, "dev m:1"),
-        Release(REF, "f1", "package", "c" * 64, "dev m:2"),
+        Release(OLD, "f0", "package", (Model("", "d" * 64, "dev m:1"),)),
+        Release(REF, "f1", "package", (Model("", "c" * 64, "dev m:2"),)),
     )
     with pytest.raises(ToolError, match="no other image"):
         release.before("staging", project)

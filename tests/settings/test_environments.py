@@ -75,6 +75,6 @@ def test_environments_differ_where_they_should() -> None:
         assert config["aml-edge:tags"] == {"environment": stack}
     assert [config.get("aml-edge:protect", False) for config in made.values()] == [False, False, True]
     assert [config["aml-edge:registry"]["sku"] for config in made.values()] == ["Basic", "Basic", "Standard"]
-    assert made["prod"]["aml-edge:image"]["retain"] is True
+    assert made["prod"]["aml-edge:image"]["retain"] is made["prod"]["aml-edge:model"]["retain"] is True
     devices = [entry["id"] for config in made.values() for entry in config["aml-edge:devices"]]
     assert devices == ["edge-1", "staging-1", "prod-1"]
