@@ -21,7 +21,8 @@ def promote(
 ) -> None:
     """Bring what `source` runs to `target`: check, write, preview, ask, apply. Raises ToolError; what was refused changes no file.
 
-    `source` may be a full name, `organization/project/stack`. `force` is the reason for promoting a stack that is not healthy.
+    `source` may be a full name, `organization/project/stack`. `force` is the reason for
+    promoting a stack that is not healthy; it is written into the stack file too.
     """
     if _short(source) == target:
         raise ToolError("FROM and TO are the same stack")
@@ -32,9 +33,11 @@ def promote(
             f"{source} is not fit to be promoted: {'; '.join(problems)}\n"
             f"  Mend it (make up), or say why it is promoted all the same: make promote FROM={source} TO={target} FORCE='the reason'"
         )
+    wanted = release.release(stack)
     if problems:
         say(f"  {source}: {'; '.join(problems)} - promoted all the same: {force}")
-    _write_and_apply(values, target, release.release(stack), yes, project)
+        wanted = wanted.forced(force)
+    _write_and_apply(values, target, wanted, yes, project)
 
 
 def rollback(values: Mapping[str, str], stack: str, *, yes: bool = False, project: Path = ROOT) -> None:

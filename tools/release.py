@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class Release:
     """The mode that the image was built in: it decides how the module is started."""
     models: tuple[Model, ...]
 
+    def forced(self, reason: str) -> Release:
+        """The same with the reason in its lineage, where a reviewer of the stack file finds it."""
+        models = (replace(model, lineage=f"{model.lineage} (forced: {reason})") for model in self.models)
+        return replace(self, models=tuple(models))
+
     def settings(self, file: Path) -> dict[str, str]:
         """Path in the configuration -> value, for this stack file. Raises ToolError where it lacks a model."""
         config = _config(file.read_text())
@@ -81,7 +86,12 @@ def source(values: Mapping[str, str], name: str, project: Path = ROOT) -> Source
     """Asks Pulumi; nothing is changed. Raises ToolError."""
 
     def ask(*arguments: str) -> Any:
-        return pulumi.read(values, *arguments, "--stack", name, project=project)
+        try:
+            return pulumi.read(values, *arguments, "--stack", name, project=project)
+        except ToolError as error:
+            raise ToolError(
+                f"{error}\n  Nothing is known of the stack {name}: bring it up first, or name another"
+            ) from error
 
     state = ask("stack", "export")
     return Source(

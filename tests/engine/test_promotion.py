@@ -89,6 +89,8 @@ def test_one_digest_goes_from_dev_to_staging_to_prod(stages: Stages) -> None:
     )
     assert len({digest(stage) for stage in three}) == 1
     assert all(held(stage, digest(stage)) for stage in three)
+    tag = stages.prod.outputs()["imageFingerprint"]
+    assert registry.digest(_login(stages.prod), "anomaly", tag) == digest(stages.prod), "tagged by its fingerprint"
     for key in ("loginServer", "hubId", "workspaceConfig"):
         assert len({stage.outputs()[key] for stage in three}) == 3, f"each has its own {key}"
     for stage in three:
@@ -150,7 +152,7 @@ def test_prod_goes_back_although_its_sources_have_deleted_the_image(stages: Stag
 
 
 def test_what_prod_cannot_make_again_is_protected(stages: Stages) -> None:
-    refused = stages.prod.pulumi("destroy", "--yes", "--stack", "prod", check=False)
+    refused = stages.prod.pulumi("destroy", "--yes", "--skip-preview", "--stack", "prod", check=False)
     assert refused.returncode != 0
     assert "protected" in refused.stdout + refused.stderr
     file = stages.prod.folder / "components" / "workspace.py"

@@ -156,6 +156,17 @@ def test_the_stack_files_edit_keeps_comments_and_order(project: Path) -> None:
     assert release.read(file.read_text()) == wanted
 
 
+def test_an_unhealthy_source_needs_a_reason_which_the_stack_file_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[Release] = []
+    monkeypatch.setattr(release, "source", lambda *_: source(updates=[{"kind": "update", "result": "failed"}]))
+    monkeypatch.setattr(promotion, "_write_and_apply", lambda _values, _stack, wanted, *_: applied.append(wanted))
+    for reason in ("", "  "):
+        with pytest.raises(ToolError, match="its last update failed"):
+            promotion.promote({}, "dev", "staging", force=reason)
+    promotion.promote({}, "dev", "staging", force="the line stands still")
+    assert [model.lineage for model in applied[0].models] == [f"{LINEAGE} (forced: the line stands still)"]
+
+
 SECOND = {
     "type": release.MODEL,
     "urn": f"{REGISTERED['urn']}-filter",
