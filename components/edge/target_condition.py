@@ -27,7 +27,7 @@ from components.edge.query import (
 from components.edge.query_words import QueryError
 
 EVERYTHING = "*"
-_SIGNS = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@;$' ]*")  # what the hub takes inside a value
+_SIGNS = re.compile(r"[\w\-:.+%#*?!(),=@;$' ]*")  # what the hub takes inside a value
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
