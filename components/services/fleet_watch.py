@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.services.configurations import Configurations, Deployed, query
-from components.services.errors import RolloutError, ServiceError
+from components.services.errors import NotFoundError, RolloutError, ServiceError
 
 POLL_SECONDS = 5.0
 """A hub of one unit takes 20 operations on configurations and 20 queries in a minute."""
 COUNT_SECONDS = 15.0
 REMINDER_SECONDS = 30.0
+LATER_SECONDS = 60.0
+"""From then on it is looked less often."""
 _ASKED = 200  # devices of which the reasons are read
 _NAMED = 5  # devices that a message names for each reason
 
@@ -56,31 +58,49 @@ def wait(configurations: Configurations, deployed: Deployed, share: float, minut
     Raises RolloutError at the deadline. That a hub has not evaluated yet (Azure takes minutes) is no zero: the devices are counted
     by a query of their own.
     """
+    watch = _Watch(configurations, deployed)
     started = time.monotonic()
     shown, shown_at = "", 0.0
-    meant, counted_at = configurations.count(deployed.terms.target), 0.0
     while True:
         waited = time.monotonic() - started
-        if waited - counted_at > COUNT_SECONDS:
-            meant, counted_at = configurations.count(deployed.terms.target), waited
-        found = configurations.find(deployed.id)
+        try:
+            seen = watch.look(waited)
+        except NotFoundError as error:
+            raise RolloutError("roll out the configuration", deployed.id, error.answer, error.advice) from None
+        except ServiceError as error:  # busy or away for a while: what counts is the deadline
+            line = f"the hub does not say how it fares: {error.answer}"
+        else:
+            if seen.good(share):
+                say(f"done: {seen}" if seen.targeted else "done: it targets no device at the moment")
+                return seen
+            line = str(seen)
+        if line != shown or waited - shown_at > REMINDER_SECONDS:
+            shown, shown_at = line, waited
+            say(f"{line}, {waited:.0f} s of {minutes * 60:.0f}")
+        if waited > minutes * 60:
+            answer = _late(configurations, deployed.id, watch.seen, share, minutes)
+            raise RolloutError("roll out the configuration", deployed.id, answer)
+        time.sleep(POLL_SECONDS if waited < LATER_SECONDS else 3 * POLL_SECONDS)
+
+
+class _Watch:
+    """`seen` is what the last look that succeeded saw."""
+
+    def __init__(self, configurations: Configurations, deployed: Deployed) -> None:
+        self._configurations, self._deployed = configurations, deployed
+        self._meant, self._counted_at = -1, -COUNT_SECONDS
+        self.seen = Progress(0, 0, 0, 0, 0)
+
+    def look(self, waited: float) -> Progress:
+        """Raises NotFoundError when somebody has deleted the configuration, ServiceError when the hub does not answer."""
+        if waited - self._counted_at >= COUNT_SECONDS:
+            self._meant, self._counted_at = self._configurations.count(self._deployed.terms.target), waited
+        found = self._configurations.find(self._deployed.id)
         if found is None:
             answer = "somebody deleted it while it was rolled out"
-            raise RolloutError(
-                "roll out the configuration", deployed.id, answer, "Run `pulumi up` again to restore it."
-            )
-        seen = measured(found, meant)
-        if seen.good(share):
-            say(f"done: {seen}" if seen.targeted else "done: it targets no device at the moment")
-            return seen
-        if str(seen) != shown or waited - shown_at > REMINDER_SECONDS:
-            shown, shown_at = str(seen), waited
-            say(f"{shown}, {waited:.0f} s of {minutes * 60:.0f}")
-        if waited > minutes * 60:
-            raise RolloutError(
-                "roll out the configuration", deployed.id, _late(configurations, deployed.id, seen, share, minutes)
-            )
-        time.sleep(POLL_SECONDS)
+            raise NotFoundError("watch", self._deployed.id, answer, "Run `pulumi up` again to restore it.")
+        self.seen = measured(found, self._meant)
+        return self.seen
 
 
 def measured(deployed: Deployed, meant: int) -> Progress:

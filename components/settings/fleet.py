@@ -15,6 +15,9 @@ from components.settings.deployment import DeploymentSettings
 from components.settings.devices import DeviceSettings
 from components.settings.problems import Finding, Location, refuse_all
 
+OWN_DEPLOYMENTS_MAX = 20
+"""Pulumi's dynamic provider has four threads, and each deployment of one device holds one until the device is verified."""
+
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -66,6 +69,10 @@ _MEND = "correct it in the stack file: docs/fleet.md has the rules"
 
 def conflicts(deployments: Sequence[FleetSettings], devices: Sequence[DeviceSettings]) -> Iterator[Finding]:
     """What several settings break together: doubled names, layers below their base, devices that have a deployment of their own."""
+    if len(devices) > OWN_DEPLOYMENTS_MAX:
+        rule = f"{len(devices)} devices have a deployment of their own here, and at most {OWN_DEPLOYMENTS_MAX} can: each is waited for"
+        fix = "move them to aml-edge:fleetDevices and deploy to them by aml-edge:fleet (docs/fleet.md)"
+        yield Finding(rule, fix, ("devices",))
     names = [one.name for one in deployments]
     for index, one in enumerate(deployments):
         if one.name in names[:index]:

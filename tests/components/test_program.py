@@ -235,3 +235,34 @@ def test_several_models_are_registered_and_all_in_the_image() -> None:
     assert image["paths"]["models"] == ["scoring/model.pkl", "scoring/readings.json"]
     assert {"model best_model", "model thresholds"} <= set(image["sources"])
     assert len(several.exports["modelIds"]) == 2
+
+
+def test_a_fleet_is_two_resources_whatever_its_size() -> None:
+    devices = [{"id": f"press-{number}", "tags": {"plant": "north"}} for number in range(30)]
+    rollout = {"waves": ["tags.ring = 'canary'", "*"], "wave": 1, "minSuccess": 0.98}
+    anomaly = {
+        "name": "anomaly",
+        "targetCondition": "tags.plant = 'north'",
+        "labels": {"team": "ml"},
+        "rollout": rollout,
+    }
+    layer = {"name": "extra", "layered": True, "priority": 20, "targetCondition": "", "deployment": {"module": "extra"}}
+    done = run(devices=[], fleetDevices=devices, fleet=[anomaly, layer])
+    assert done.error is None
+    assert not done.of("EdgeDevice") and not done.of("EdgeDeployment")
+    many = done.one("DeviceFleet")["inputs"]
+    assert len(many["devices"]) == 30 and many["devices"]["press-7"] == {"tags": {"plant": "north"}}
+    first, second = sorted(done.of("FleetDeployment"), key=lambda one: one["name"])
+    assert first["secretOutputs"] == ["registries"]
+    inputs = first["inputs"]
+    assert (inputs["targetCondition"], inputs["priority"], inputs["labels"]) == (
+        "tags.plant = 'north'",
+        10,
+        {"team": "ml"},
+    )
+    assert inputs["rollout"] == {**rollout, "withinMinutes": 30}
+    assert inputs["deployment"]["module"] == "scorer" and inputs["deployment"]["image"].startswith(
+        "contoso.azurecr.io/"
+    )
+    assert second["inputs"]["layered"] is True and second["inputs"]["deployment"]["module"] == "extra"
+    assert set(done.exports["fleet"]) == {"anomaly", "extra"}

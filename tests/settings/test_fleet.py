@@ -69,6 +69,13 @@ def test_a_device_has_either_a_deployment_of_its_own_or_the_fleets(tmp_path: Pat
     )
 
 
+def test_more_than_twenty_devices_are_a_fleet(tmp_path: Path) -> None:
+    devices = [{"id": f"edge-{number}"} for number in range(21)]
+    assert keys(tmp_path, devices=devices) == ["devices"]
+    settings(tmp_path, devices=devices[:20])
+    settings(tmp_path, fleetDevices=devices)
+
+
 def test_names_and_priorities_together(tmp_path: Path) -> None:
     layer = {**ANOMALY, "name": "extra", "layered": True}
     assert keys(tmp_path, fleet=[ANOMALY, ANOMALY]) == ["fleet[1].name"]
