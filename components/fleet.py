@@ -7,11 +7,11 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pulumi import Input, Output, Resource, ResourceOptions
-from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, UpdateResult
 
 from components import content
 from components.deployment import guarded, module_inputs
-from components.dynamic import DynamicResource, Provider, gone, is_unknown
+from components.dynamic import DynamicResource, Provider, gone, is_unknown, plain
 from components.edge import fleet
 from components.edge.identity_mark import MANAGED_BY
 from components.services import progress
@@ -75,6 +75,16 @@ class FleetDeploymentProvider(Provider):
         own = [(path, f"{path}: {reason}" if "." in path else reason) for path, reason in fleet.problems(known)]
         found = [(path.partition(".")[0], reason) for path, reason in own]
         return [*found, *content.problems(inputs)]
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        rollout = plain(_news.get("rollout")) or {}
+        waves = len(rollout.get("waves") or [])
+        if waves > 1 and rollout["wave"] == waves and plain(_olds.get("deployment")) != plain(_news.get("deployment")):
+            line = f"new content goes to everybody at once, rollout.wave being {waves} of {waves}; 1 begins with the first wave"
+            progress.say(
+                f"fleet {_news['name']}", line
+            )  # not refused: so is the way back to a content that everybody had
+        return super().diff(_id, _olds, _news)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['hubId']}/configurations/{props['name']}", _carry_out(props, None))

@@ -17,6 +17,8 @@ RECORDED = {
     "components.model.RegisteredModelProvider": "gASVMwAAAAAAAACMEGNvbXBvbmVudHMubW9kZWyUjBdSZWdpc3RlcmVkTW9kZWxQcm92aWRlcpSTlCmBlC4=",
     "components.image.ModelImageProvider": "gASVLgAAAAAAAACMEGNvbXBvbmVudHMuaW1hZ2WUjBJNb2RlbEltYWdlUHJvdmlkZXKUk5QpgZQu",
     "components.deployment.EdgeDeploymentProvider": "gASVNwAAAAAAAACMFWNvbXBvbmVudHMuZGVwbG95bWVudJSMFkVkZ2VEZXBsb3ltZW50UHJvdmlkZXKUk5QpgZQu",  # noqa: E501
+    "components.fleet.FleetDeploymentProvider": "gASVMwAAAAAAAACMEGNvbXBvbmVudHMuZmxlZXSUjBdGbGVldERlcGxveW1lbnRQcm92aWRlcpSTlCmBlC4=",
+    "components.device_fleet.DeviceFleetProvider": "gASVNgAAAAAAAACMF2NvbXBvbmVudHMuZGV2aWNlX2ZsZWV0lIwTRGV2aWNlRmxlZXRQcm92aWRlcpSTlCmBlC4=",  # noqa: E501
 }
 
 
