@@ -39,8 +39,7 @@ for device in stack.devices:
     inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, logins)
     deployments[device.id] = EdgeDeployment(f"{device.id}-deployment", inputs)
 
-many = device_fleet(stack, hub.hub_id, kept)
-fleet = fleet_deployments(stack, hub.hub_id, image.ref, logins, many)
+fleet = fleet_deployments(stack, hub.hub_id, image.ref, logins, device_fleet(stack, hub.hub_id, kept))
 
 pulumi.export("stack", f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}")
 pulumi.export("workspaceConfig", workspace.config)
