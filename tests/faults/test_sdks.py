@@ -47,16 +47,15 @@ def azureml(cloud: Cloud, home: Path, program: str, **more: str) -> tuple[Any, l
 def test_a_workspace_is_found_in_every_way(cloud: Cloud, home: Path) -> None:
     where = f"subscription_id={cloud.instance.subscription_id!r}, resource_group='rg'"
     workspace = cloud.id("Microsoft.MachineLearningServices/workspaces", WORKSPACE)
-    found = ["GET /subscriptions", f"GET {workspace}"]
-    for call in (
+    calls = (
         "Workspace.from_config()",
         f"Workspace({where}, workspace_name='{WORKSPACE}')",
         f"Workspace.get('{WORKSPACE}', {where})",
-    ):
-        got, made = azureml(cloud, home, f"ws = {call}\nanswer([ws.name, ws.location, ws.get_details()])")
-        assert got[:2] == [WORKSPACE, "westeurope"]
-        details = got[2]
-        assert details["id"] == workspace
+    )
+    program = f"found = [{', '.join(calls)}]\nanswer([[ws.name, ws.location, ws.get_details()] for ws in found])"
+    got, made = azureml(cloud, home, program)
+    for name, location, details in got:
+        assert (name, location, details["id"]) == (WORKSPACE, "westeurope", workspace)
         for part in (
             "containerRegistry",
             "keyVault",
@@ -66,8 +65,9 @@ def test_a_workspace_is_found_in_every_way(cloud: Cloud, home: Path) -> None:
             "workspaceid",
         ):
             assert details[part], part
-        assert made[:3] == ["GET /metadata/endpoints", *found]
-        assert set(made[1:]) == set(found)
+    assert made[:3] == ["GET /metadata/endpoints", "GET /subscriptions", f"GET {workspace}"]
+    assert set(made[1:]) == {"GET /subscriptions", f"GET {workspace}"}
+    assert made.count(f"GET {workspace}") >= len(calls)
 
 
 def test_keys_of_a_workspace(cloud: Cloud, home: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_service_principal_logs_in_as_with_adfs(cloud: Cloud, home: Path) -> N
         "ws = Workspace.from_config(auth=login)\n"
         "try: keys = str(ws.list_keys())\n"
         "except Exception as error: keys = str(error)\n"
-        "answer([Model.list(ws), keys])\n"
+        "answer([[model.name for model in Model.list(ws, name='nothing')], keys])\n"
     )
     got, _ = azureml(cloud, home, program, WHO=login.client_id, WORD=login.variables["AZURE_CLIENT_SECRET"])
     assert got[0] == []
