@@ -11,7 +11,7 @@ import pytest
 
 from components.deployment import EdgeDeploymentProvider
 from components.device import DeviceIdentityProvider
-from components.edge.fingerprint import hash_tree
+from components.edge.fingerprint import hash_named
 from components.image import ModelImageProvider
 from components.model import RegisteredModelProvider
 from components.registry import RegistryCredentialsProvider
@@ -47,7 +47,7 @@ class Place:
         self.lives["device"].up(device)
         file = folder / "model.pkl"
         file.write_bytes(b"weights")
-        model = {"workspaceId": workspace_id, "name": "best", "contentHash": hash_tree(file), "path": str(file)}
+        model = {"workspaceId": workspace_id, "name": "best", "contentHash": hash_named(file), "path": str(file)}
         self.lives["model"].up(model)
         ref = f"{login.login_server}/tiny@{push_tiny(azure, login, 'tiny', '1')}"
         pushed = {"imageId": "tiny:1", "ref": ref, "builder": "azureml", "mode": "containerImage"}
