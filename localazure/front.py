@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 class Front:
     """An ASGI application: the first path segment, in any case (ARM ids have none), picks the service.
 
-    Anything else is 404 with Azure's error envelope.
+    Anything else is 501 with Azure's error envelope and the name of what was asked for: storage accounts' blobs, vaults' secrets,
+    telemetry, whatever resources lead to and nobody serves here.
     """
 
     def __init__(self, mounts: Iterable[tuple[Iterable[str], ASGIApp]]) -> None:
@@ -25,5 +26,5 @@ class Front:
 
 
 async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    message = f"the local Azure has no service at {scope['method']} {scope['path']}"
-    await JSONResponse({"error": {"code": "NotFound", "message": message}}, 404)(scope, receive, send)
+    message = f"The local Azure does not implement {scope['method']} {scope['path']}."
+    await JSONResponse({"error": {"code": "NotImplemented", "message": message}}, 501)(scope, receive, send)

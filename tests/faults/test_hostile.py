@@ -188,6 +188,17 @@ def test_the_daemon_answers_while_hundreds_of_silent_clients_hang_on(cloud: Clou
             one.close()
 
 
+def test_what_resources_lead_to_and_nobody_serves_is_501(cloud: Cloud) -> None:
+    account = cloud.arm("GET", cloud.id("Microsoft.Storage/storageAccounts", "faultystorage")).json()
+    vault = cloud.arm("GET", cloud.id("Microsoft.KeyVault/vaults", "faulty-vault")).json()
+    places = [*account["properties"]["primaryEndpoints"].values(), f"{vault['properties']['vaultUri']}secrets/a"]
+    with cloud.client() as client:
+        for place in (*places, f"{cloud.instance.arm_url}/", f"{cloud.instance.arm_url}/applicationinsights/v2/track"):
+            answer = client.get(place)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (501, "NotImplemented"), place
+            assert httpx.URL(place).path in answer.json()["error"]["message"]
+
+
 def test_garbage_on_every_port(cloud: Cloud) -> None:
     trust: Any = ssl.create_default_context(cafile=str(cloud.instance.ca))
     for host in (f"{cloud.instance.address}:{ARM_PORT}", cloud.host, cloud.login_server):
