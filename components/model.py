@@ -113,7 +113,7 @@ class RegisteredModelProvider(Provider):
             return
         made = [entry["id"] for entry in reversed(_versions(_props)) if entry["made"]]
         try:
-            kept = _delete(_props, made)
+            kept = _delete(_props, made) if made else {}
         except NotFoundError:  # with the workspace
             return
         if kept:

@@ -6,6 +6,7 @@ a token with the user's name and password; registries that answer `Basic` take t
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from tenacity import retry, retry_if_exception, stop_after_attempt, wait_exponen
 from components.services import azure
 from components.services.errors import ServiceError
 
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_NOTE = "aml-edge.note"
 MANIFEST_TYPES = ", ".join(
     [
         "application/vnd.docker.distribution.manifest.v2+json",
         "application/vnd.docker.distribution.manifest.list.v2+json",
         "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.oci.image.index.v1+json",
+        _INDEX,
     ]
 )
 TIMEOUT_SECONDS = 30
@@ -94,6 +97,29 @@ def delete_manifest(credentials: Credentials, repository: str, manifest_digest: 
         _check(answer, "delete the manifest", credentials, repository, manifest_digest)
 
 
+def write_note(credentials: Credentials, repository: str, tag: str, text: str) -> None:
+    """A line under a tag, for a run that comes after this one was killed: an index of no images whose annotation it is."""
+    body = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [], "annotations": {_NOTE: text}}
+    answer = _send(credentials, "PUT", repository, tag, json.dumps(body))
+    _check(answer, "write a note to", credentials, repository, tag)
+
+
+def note(credentials: Credentials, repository: str, tag: str) -> str | None:
+    """What `write_note` wrote; None where there is none."""
+    answer = _send(credentials, "GET", repository, tag)
+    if answer.status_code == 404:
+        return None
+    _check(answer, "read the note of", credentials, repository, tag)
+    found = answer.json().get("annotations", {}).get(_NOTE)
+    return None if found is None else str(found)
+
+
+def delete_note(credentials: Credentials, repository: str, tag: str) -> None:
+    """Absent is fine."""
+    if found := digest(credentials, repository, tag):
+        delete_manifest(credentials, repository, found)
+
+
 def _transient(error: BaseException) -> bool:
     return isinstance(error, requests.ConnectionError | requests.Timeout | _TryAgainError)
 
@@ -106,10 +132,12 @@ class _ChallengeError(Exception):
     """A 401 that cannot be answered."""
 
 
-def _send(credentials: Credentials, method: str, repository: str, reference: str) -> requests.Response:
+def _send(
+    credentials: Credentials, method: str, repository: str, reference: str, index: str | None = None
+) -> requests.Response:
     resource = f"{credentials.login_server}/{repository}@{reference}"
     try:
-        return _send_again(credentials, method, repository, reference)
+        return _send_again(credentials, method, repository, reference, index)
     except (requests.RequestException, _TryAgainError) as error:
         raise ServiceError(
             "reach the registry for", resource, str(error)[:300], "Check the connection, then run the command again."
@@ -125,14 +153,16 @@ def _send(credentials: Credentials, method: str, repository: str, reference: str
     wait=wait_exponential(multiplier=0.5, max=15),
     reraise=True,
 )
-def _send_again(credentials: Credentials, method: str, repository: str, reference: str) -> requests.Response:
+def _send_again(
+    credentials: Credentials, method: str, repository: str, reference: str, index: str | None
+) -> requests.Response:
     url = f"https://{credentials.login_server}/v2/{repository}/manifests/{reference}"
-    headers = {"Accept": MANIFEST_TYPES}
-    answer = requests.request(method, url, headers=headers, timeout=TIMEOUT_SECONDS)
+    headers = {"Accept": MANIFEST_TYPES, **({"Content-Type": _INDEX} if index else {})}
+    answer = requests.request(method, url, headers=headers, data=index, timeout=TIMEOUT_SECONDS)
     if answer.status_code == 401:
         authorization = _answer_challenge(answer.headers.get("WWW-Authenticate", ""), credentials)
         answer = requests.request(
-            method, url, headers={**headers, "Authorization": authorization}, timeout=TIMEOUT_SECONDS
+            method, url, headers={**headers, "Authorization": authorization}, data=index, timeout=TIMEOUT_SECONDS
         )
     if answer.status_code == 429 or answer.status_code >= 500:
         raise _TryAgainError(f"it answered {answer.status_code} {answer.reason}")

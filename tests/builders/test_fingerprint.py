@@ -86,6 +86,7 @@ COUNTS: dict[str, Change] = {
     "model": lambda root, stack: (root / "scoring/model.pkl").write_bytes(b"x"),
     "model's name": put("model", "name", "other"),
     "model's file name, a path in the image": move("scoring/model.pkl", "scoring/best.pkl", "model", "path"),
+    "a further model": lambda root, stack: stack.update(models=[{"path": "scoring/readings.json", "name": "more"}]),
     "dependency": edit("lib/units.py", "273.15", "273.2"),
     "dependency's name": move("lib", "library", "image", "dependencies"),
     "file of a dependency renamed": move("lib/units.py", "lib/unit.py"),
@@ -106,6 +107,9 @@ DOES_NOT: dict[str, Change] = {
     "line ends of a dependency": crlf("lib/units.py"),
     "tags": put("image", "tags", {"area": "iot"}),
     "description": put("image", "description", "words"),
+    "how the model is registered": lambda root, stack: stack["model"].update(
+        framework="ScikitLearn", frameworkVersion="1.5", keepVersions=9, retain=True, tags={"area": "iot"}
+    ),
     "how many images are kept": put("image", "keepImages", 9),
 }
 

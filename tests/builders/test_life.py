@@ -15,7 +15,7 @@ from components.image import ModelImageProvider
 from components.services import registry
 from components.services.errors import ServiceError
 from components.services.hub import Hub
-from tests.builders.place import Place
+from tests.builders.place import SCRIPT, Place
 from tests.builders.test_builders import BASE, STAGES
 from tests.services.cloud import Cloud, environment
 
@@ -53,7 +53,7 @@ class Stack:
 
     def up(self, fingerprint: str, **inputs: Any) -> dict[str, Any]:
         self.inputs |= {"fingerprint": fingerprint, **inputs}
-        self.place.write("score.py", f"# {fingerprint}\n")
+        self.place.write("score.py", f"# {fingerprint}\n{SCRIPT}")
         if not self.state:
             self.state = self.provider.create(self.inputs).outs or {}
         elif self.changes:

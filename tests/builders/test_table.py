@@ -20,6 +20,7 @@ import requests
 from docker.models.containers import Container
 
 from components.edge.create_options import APP_ROOT, HARDENED, PACKAGE_SOURCE
+from components.edge.fingerprint import hash_named
 from components.model import RegisteredModelProvider
 from components.services import builders
 from components.services.builders import BuildRequest, ModelFile
@@ -51,24 +52,25 @@ def engine() -> Iterator[docker.DockerClient]:
     client.close()
 
 
+def register(workspace_id: str, name: str, path: Path) -> ModelFile:
+    inputs = {"workspaceId": workspace_id, "name": name, "path": str(path), "contentHash": hash_named(path)}
+    registered = RegisteredModelProvider().create(inputs)
+    return ModelFile(str((registered.outs or {})["modelId"]), path)
+
+
 @pytest.fixture(scope="module")
-def model_id(workspace_id: str) -> str:
-    """Registered under its file's name, as scripts of 2018 expect."""
-    registered = RegisteredModelProvider().create(
-        {
-            "workspaceId": workspace_id,
-            "name": "model.pkl",
-            "path": str(PROJECT / "scoring/model.pkl"),
-            "contentHash": "1" * 64,
-            "keepVersions": 3,
-        }
-    )
-    return str((registered.outs or {})["modelId"])
+def models(workspace_id: str) -> list[ModelFile]:
+    """The first is registered under its file's name, as scripts of 2018 expect; the second is a folder."""
+    folder = HERE / "thresholds"
+    return [
+        register(workspace_id, "model.pkl", PROJECT / "scoring/model.pkl"),
+        register(workspace_id, "thresholds", folder),
+    ]
 
 
 @pytest.fixture(scope="module")
 def image(
-    engine: docker.DockerClient, azure: Cloud, registry_id: str, workspace_id: str, model_id: str
+    engine: docker.DockerClient, azure: Cloud, registry_id: str, workspace_id: str, models: list[ModelFile]
 ) -> Iterator[Image]:
     from components.services import registry
 
@@ -77,9 +79,10 @@ def image(
     made: dict[tuple[str, str], str] = {}
 
     def build(builder: str, kind: str) -> str:
-        key = (builder, "all" if builder == "acr" else kind)
+        key = (builder, "all" if builder == "acr" and kind in KINDS else kind)
         if key not in made:
-            ref = _build(builder, kind, registry_id, workspace_id, model_id)
+            needed = models if kind == "several" else models[:1]
+            ref = _build(builder, kind, registry_id, workspace_id, needed)
             repository, _, digest = ref.partition("@")
             engine.images.pull(repository, digest, auth_config=login)
             size = engine.images.get(ref).attrs["Size"] / 1e6
@@ -92,16 +95,16 @@ def image(
         engine.images.remove(ref, force=True)
 
 
-def _build(builder: str, kind: str, registry_id: str, workspace_id: str, model_id: str) -> str:
+def _build(builder: str, kind: str, registry_id: str, workspace_id: str, models: list[ModelFile]) -> str:
     name, _, mode = builder.partition("/")
     said: list[str] = []
-    others = [HERE / f"{other}.py" for other in KINDS if other != kind] if builder == "acr" else []
+    others = [HERE / f"{other}.py" for other in KINDS if other != kind] if builder == "acr" and kind in KINDS else []
     request = BuildRequest(
         workspace_id=workspace_id,
         registry_id=registry_id,
         name=f"table-{builder.replace('/', '-').lower()}",
         fingerprint=uuid.uuid4().hex,
-        models=[ModelFile(model_id, PROJECT / "scoring/model.pkl")],
+        models=models,
         script=HERE / f"{kind}.py",
         conda_file=HERE / "old.yml",
         runtime=RUNTIME,
@@ -183,6 +186,26 @@ def test_the_image_by_itself_serves_http(engine: docker.DockerClient, image: Ima
         assert wait_for(lambda: healthy(base), 60), log(container)
         answer = requests.post(f"{base}/score", json=READINGS[1], timeout=10)
         assert decode("old", answer.content) == expected("old", 1)
+    finally:
+        container.remove(force=True)
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_several_models_lie_below_one_folder(
+    engine: docker.DockerClient, image: Image, models: list[ModelFile], network: Any, builder: str
+) -> None:
+    container = engine.containers.run(image(builder, "several"), detach=True, network=network.name)
+    try:
+        base = address(container, network)
+        assert wait_for(lambda: healthy(base), 60), log(container)
+        answer = requests.post(f"{base}/score", json={}, timeout=10)
+        assert answer.status_code == 200, log(container)
+        one, two = (f"{model.name}/{model.version}/{model.path.name}" for model in models)
+        assert answer.json() == {
+            "root": ["azureml-models"],
+            "files": [one, f"{two}/high.json", f"{two}/low.json"],
+            "paths": [one, two],
+        }
     finally:
         container.remove(force=True)
 

@@ -135,3 +135,17 @@ class TestFaults:
             front.faults.append(Fault("HEAD", "/v2/", 200, headers={"Docker-Content-Digest": "latest"}))
             with pytest.raises(ServiceError, match="latest"):
                 registry.digest(Credentials(front.host, "u", "p"), REPOSITORY, "1")
+
+
+def test_a_note_is_kept_under_its_tag_until_it_is_deleted(credentials: Credentials) -> None:
+    assert registry.note(credentials, "noted", "f1-package") is None
+    registry.write_note(credentials, "noted", "f1-package", "operation 1")
+    registry.write_note(credentials, "noted", "f1-package", "operation 2")
+    assert registry.note(credentials, "noted", "f1-package") == "operation 2"
+    registry.delete_note(credentials, "noted", "f1-package")
+    assert registry.note(credentials, "noted", "f1-package") is None
+    registry.delete_note(credentials, "noted", "f1-package")
+
+
+def test_an_image_is_no_note(credentials: Credentials, pushed: str) -> None:
+    assert registry.note(credentials, REPOSITORY, "1") is None

@@ -18,10 +18,13 @@ _WORDS = {
     "get_model": ("read the model", "model_id"),
     "update_model": ("update the model", "model_id"),
     "delete_models": ("delete the models", "model_ids"),
+    "start_package": ("package the models as", "name"),
+    "follow_package": ("package the models as", "name"),
     "create_image": ("build the image", "name"),
     "image_state": ("read the image", "image_id"),
     "delete_image": ("delete the image", "image_id"),
 }
+_BUILDS = ("create_image", "start_package", "follow_package")
 _STATUS = re.compile(r"Response Code: (\d+)|\bstatusCode\W+(\d+)|Status code: (\d+)")
 _CODE = re.compile(r"\b(ModelNotFound|ImageNotFound)\b")
 _NO_WORKSPACE = "Workspace not found."  # azureml-core says this for ARM's 404, and for nothing else
@@ -45,7 +48,7 @@ def translate(operation: str, arguments: Mapping[str, Any], workspace: str, erro
 
 
 def _is_missing(operation: str, status: str, text: str) -> bool:
-    if operation == "create_image" or operation not in _WORDS:  # a model or an upload that is missing is not the image
+    if operation in _BUILDS or operation not in _WORDS:  # a model or an upload that is missing is not the image
         return False
     return bool(_CODE.search(text)) or (status == "404" and "Model Management Service" in text)
 

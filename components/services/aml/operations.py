@@ -18,7 +18,7 @@ from azureml.core.model import Model
 from azureml.exceptions import WebserviceException
 
 from components.services.aml import build_log
-from components.services.aml.packages import package_models
+from components.services.aml.packages import follow_package, package_runs, start_package
 from components.services.errors import ServiceError
 
 __all__ = [
@@ -27,10 +27,12 @@ __all__ = [
     "delete_models",
     "find_content",
     "find_model",
+    "follow_package",
     "get_model",
     "image_state",
-    "package_models",
+    "package_runs",
     "register_model",
+    "start_package",
     "update_model",
 ]
 

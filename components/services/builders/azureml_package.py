@@ -5,8 +5,13 @@ The image gets its fingerprint as label, so it is found in the registry like the
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+from typing import Any
+
 from components.edge import conda
 from components.edge.create_options import PACKAGE_SOURCE
+from components.services import registry
 from components.services.aml import client
 from components.services.aml.client import workspace_config
 from components.services.builders import BuildRequest, BuiltImage
@@ -26,24 +31,22 @@ def build(request: BuildRequest) -> BuiltImage:
 
 
 def _package(request: BuildRequest, credentials: Credentials) -> None:
-    environment = conda.with_runtime(request.conda_file.read_text(encoding="utf-8")).encode()
-    with staged(request) as folder:
-        files = {f"{PACKAGE_SOURCE}/{part.name}": folder / part.name for part in request.beside}
-        location: str = client.call(
-            workspace_config(request.workspace_id),
-            "package_models",
-            {
-                "name": request.name,
-                "label": request.fingerprint,
-                "model_ids": [model.id for model in request.models],
-                "source_directory": PACKAGE_SOURCE,
-                "entry_script": request.script.name,
-                "conda_file": "environment.yml",
-                "timeout_seconds": TIMEOUT_SECONDS,
-            },
-            files={**files, "environment.yml": environment},
-            progress=request.progress,
-        )
+    """Azure ML lists no packages under way, so the registry keeps the operation's id until its end: a killed run's is taken over."""
+    note = f"{request.fingerprint}-package"
+    operation = registry.note(credentials, request.name, note)
+    if operation and _call(request, "package_runs", {"operation_id": operation}):
+        request.progress("taking over the package that an interrupted run began")
+    else:
+        operation = _start(request)
+        try:
+            registry.write_note(credentials, request.name, note, operation)
+        except ServiceError as error:  # a package that is not taken over is built twice, no worse
+            request.progress(str(error))
+    followed = {"name": request.name, "label": request.fingerprint, "timeout_seconds": TIMEOUT_SECONDS}
+    try:
+        location: str = _call(request, "follow_package", {**followed, "operation_id": operation})
+    finally:
+        _forget(request, credentials, note, operation)
     host = location.partition("/")[0]
     if host != credentials.login_server:
         raise ServiceError(
@@ -52,3 +55,35 @@ def _package(request: BuildRequest, credentials: Credentials) -> None:
             f"Azure ML pushed to {host}",
             f"The workspace is attached to another registry than {credentials.login_server}; use that one in the stack file.",
         )
+
+
+def _forget(request: BuildRequest, credentials: Credentials, note: str, operation: str) -> None:
+    """Once it has ended; tidying up hides no failure."""
+    with contextlib.suppress(ServiceError):
+        if not _call(request, "package_runs", {"operation_id": operation}):
+            registry.delete_note(credentials, request.name, note)
+
+
+def _start(request: BuildRequest) -> str:
+    environment = conda.with_runtime(request.conda_file.read_text(encoding="utf-8")).encode()
+    with staged(request) as folder:
+        files: dict[str, Path | bytes] = {
+            f"{PACKAGE_SOURCE}/{part.name}": folder / part.name for part in request.beside
+        }
+        arguments = {
+            "name": request.name,
+            "label": request.fingerprint,
+            "model_ids": [model.id for model in request.models],
+            "source_directory": PACKAGE_SOURCE,
+            "entry_script": request.script.name,
+            "conda_file": "environment.yml",
+        }
+        return str(_call(request, "start_package", arguments, {**files, "environment.yml": environment}))
+
+
+def _call(
+    request: BuildRequest, operation: str, arguments: dict[str, Any], files: dict[str, Path | bytes] | None = None
+) -> Any:
+    return client.call(
+        workspace_config(request.workspace_id), operation, arguments, files=files, progress=request.progress
+    )
