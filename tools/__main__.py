@@ -7,7 +7,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from tools import bringup, environment, new_environment, policy_pack, pr_preview, promotion, score, turn
+from tools import bringup, console, environment, new_environment, policy_pack, pr_preview, promotion, score, turn
 from tools.console import ToolError, say
 from tools.environment import ROOT, STACK
 
@@ -76,8 +76,9 @@ def _rollback(arguments: argparse.Namespace) -> None:
 
 
 def _pr_preview(arguments: argparse.Namespace) -> None:
-    text, exit_code = pr_preview.comment(bringup.prepare(), arguments.base)
-    print(text)
+    with console.stdout_for_the_answer() as answer:
+        text, exit_code = pr_preview.comment(arguments.base)
+        answer.write(text)
     if exit_code:
         raise ToolError("the preview failed; the comment says why", exit_code)
 

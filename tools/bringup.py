@@ -21,10 +21,7 @@ def prepare() -> dict[str, str]:
 
     Each step finds what an earlier run left and then takes no time.
     """
-    cli = pulumi_cli.ensure()
-    docker_host = docker_engine.ensure(ROOT)
-    system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")
-    base = base_image.ensure_at(docker_host)
+    cli, docker_host, base = tools()
     made = instance.load_or_create(FOLDER)
     values = environment.variables(made, docker_host, base, cli)
     call([sys.executable, "-m", "localazure", "up"], values)
@@ -32,6 +29,14 @@ def prepare() -> dict[str, str]:
         folder.mkdir(parents=True, exist_ok=True)
     pulumi.install_plugin(values, LOCAL / "azure-native-plugin")
     return values
+
+
+def tools() -> tuple[Path, str, str]:
+    """What a local Azure and its stacks need of this machine: the folder of the Pulumi CLI, DOCKER_HOST, the base image."""
+    cli = pulumi_cli.ensure()
+    docker_host = docker_engine.ensure(ROOT)
+    system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")
+    return cli, docker_host, base_image.ensure_at(docker_host)
 
 
 def current() -> dict[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 
 class ToolError(Exception):
@@ -23,6 +25,20 @@ class ToolError(Exception):
 def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def stdout_for_the_answer() -> Iterator[TextIO]:
+    """The standard output for one text; what this process and its children print meanwhile goes to the standard error."""
+    sys.stdout.flush()
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        yield answer
+    finally:
+        answer.flush()
+        os.dup2(answer.fileno(), 1)
+        answer.close()
 
 
 def run(

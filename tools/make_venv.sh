@@ -24,4 +24,4 @@ echo "  make the virtual environment $folder (usually two minutes)" >&2
 [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
     -r requirements.txt -r requirements-local.txt
-"$folder/bin/python" -m pip check
+"$folder/bin/python" -m pip check >&2 # what make prints may be evaluated (make env)

@@ -16,18 +16,18 @@ from typing import Any
 
 from localazure import instance
 from pipeline import run as previews
-from tools import environment, pulumi
+from tools import bringup, environment, pulumi
 from tools.console import ToolError, run, say
 from tools.environment import ROOT, STACK
 
 
-def comment(values: dict[str, str], base: str, stack: str = STACK) -> tuple[str, int]:
-    """(the comment, the preview's exit code). `values` is an environment that was prepared. Raises ToolError."""
+def comment(base: str, stack: str = STACK) -> tuple[str, int]:
+    """(the comment, the preview's exit code). Raises ToolError."""
     with tempfile.TemporaryDirectory(prefix="pr-preview-") as folder:
         scratch = Path(folder)
         _base(base, scratch / "base")
         _working_tree(scratch / "head")
-        mine = _environment(values, scratch)
+        mine = _environment(scratch)
         process = environment.for_process(mine)
         try:
             run("start a scratch local Azure", [sys.executable, "-m", "localazure", "up"], cwd=ROOT, whole_env=process)
@@ -67,13 +67,13 @@ def _working_tree(folder: Path) -> None:
             shutil.copymode(ROOT / name, folder / name)
 
 
-def _environment(values: dict[str, str], scratch: Path) -> dict[str, str]:
-    """The tools of the prepared environment, with an Azure, a state and a Pulumi home of their own."""
+def _environment(scratch: Path) -> dict[str, str]:
+    """This machine's tools, with an Azure, a state and a Pulumi home of their own."""
+    cli, docker_host, base_image = bringup.tools()
     made = instance.load_or_create(scratch / "azure")
     for name in ("pulumi-state", "pulumi-home"):
         (scratch / name).mkdir()
-    cli = Path(shutil.which("pulumi", path=values["PATH"]) or "").parent
-    return environment.variables(made, values["DOCKER_HOST"], values["LOCALAZURE_BASE_IMAGE"], cli, scratch)
+    return environment.variables(made, docker_host, base_image, cli, scratch)
 
 
 def _tear_down(stack: str, scratch: Path, process: dict[str, str]) -> None:

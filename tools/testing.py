@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from tools import base_image, docker_engine, environment, pulumi_cli, system
+from tools import bringup, environment, system
 from tools.console import ToolError, say
 from tools.environment import ROOT
 
@@ -23,11 +23,8 @@ def main() -> int:
 
 def tools() -> dict[str, str]:
     """The variables that tests need. Raises ToolError."""
-    cli = pulumi_cli.ensure()
-    docker_host = docker_engine.ensure(ROOT)
-    system.need("docker-registry", package="docker-registry", purpose="as the local Azure's container registry")
+    cli, docker_host, base = bringup.tools()
     system.need("skopeo", package="skopeo", purpose="as a client of the local Azure's container registry")
-    base = base_image.ensure_at(docker_host)
     path = os.pathsep.join([str(ROOT / ".venv" / "bin"), str(cli), os.environ.get("PATH", "")])
     return {"DOCKER_HOST": docker_host, "LOCALAZURE_BASE_IMAGE": base, "PATH": path}
 
