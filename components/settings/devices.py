@@ -18,6 +18,10 @@ from components.settings.base import SettingsModel, Tags, Whole
 from components.settings.problems import NAMESPACE, Finding, did_you_mean, from_pydantic, refuse, refuse_all
 
 _COLUMNS = ("id", "existing", "status", "keyGeneration")
+DEPLOYMENTS_MAX = 20
+"""How many devices have a deployment each: a hub of one unit takes 20 configuration operations a minute (IoT Hub quotas), Pulumi
+verifies four at a time, and a failed one goes back by two more operations."""
+
 _TAG = "tags."
 _MEND = "correct the file"
 

@@ -22,7 +22,7 @@ from components.edge.names import (
 from components.settings import files
 from components.settings.base import SettingsModel, Tags, Whole, file_setting
 from components.settings.deployment import DeploymentSettings
-from components.settings.devices import Devices
+from components.settings.devices import DEPLOYMENTS_MAX, Devices, DeviceSettings
 from components.settings.fleet import FleetSettings, conflicts, fleet_device_findings
 from components.settings.logins import RegistryLogins
 from components.settings.model import ModelSettings
@@ -210,6 +210,16 @@ class Settings(SettingsModel):
     def all_models(self) -> list[ModelSettings]:
         """The models of the image, `model` first."""
         return [self.model, *self.models]
+
+    @field_validator("devices")
+    @classmethod
+    def _devices(cls, devices: list[DeviceSettings]) -> list[DeviceSettings]:
+        if len(devices) > DEPLOYMENTS_MAX:
+            refuse(
+                f"{len(devices)} devices would each be deployed and verified one by one; the most is {DEPLOYMENTS_MAX}",
+                "move them to aml-edge:fleetDevices and deploy to them by aml-edge:fleet (docs/fleet.md)",
+            )
+        return devices
 
     @model_validator(mode="after")
     def _what_exists_hangs_together(self, info: ValidationInfo) -> Settings:

@@ -36,7 +36,11 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="session")
 def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The real model and script below /var/azureml-app with the runtime; the tests' scripts below /apps."""
+    return build_image(engine, tmp_path_factory.mktemp("image"))
+
+
+def build_image(engine: docker.DockerClient, context: Path) -> str:
+    """The real model and script below /var/azureml-app with the runtime; the tests' scripts below /apps. `context` is an empty folder."""
     try:
         engine.images.get(BASE_IMAGE)
     except docker.errors.ImageNotFound:
@@ -49,7 +53,6 @@ def image(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
         network_mode="host",
         rm=True,
     )
-    context = tmp_path_factory.mktemp("image")
     shutil.copytree(HERE / "image", context, dirs_exist_ok=True)
     root = context / "azureml-app"
     shutil.copytree(SCORING / "edge_runtime", root / "edge_runtime", ignore=shutil.ignore_patterns("__pycache__"))

@@ -106,6 +106,14 @@ def test_csv_stands_alone(load_with: Load, entry: dict[str, object]) -> None:
         load_with(devices=[entry])
 
 
+def test_twenty_devices_have_a_deployment_each_and_more_are_a_fleet(load_with: Load, root: Path) -> None:
+    assert len(load_with(devices=[{"id": f"d{number}"} for number in range(20)]).devices) == 20
+    (root / "devices.csv").write_text("id\n" + "".join(f"d{number}\n" for number in range(20)))
+    with pytest.raises(SettingsError, match=r"aml-edge:devices: 21 devices .* the most is 20\n.*aml-edge:fleet"):
+        load_with(devices=[{"csv": "devices.csv"}, {"id": "one-more"}])
+    assert len(load_with(devices=[], fleetDevices=[{"csv": "devices.csv"}]).fleet_devices) == 20
+
+
 def test_ids_are_compared_across_the_list_and_its_files(load_with: Load, root: Path) -> None:
     (root / "one.csv").write_text("id\na\nb\n")
     (root / "two.csv").write_text("id\nb\n")
