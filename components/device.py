@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NotRequired, TypedDict
 
@@ -17,7 +15,7 @@ from components.edge.identity_mark import MANAGED_BY, Mark
 from components.edge.merge_patch import merge_patch
 from components.services import progress
 from components.services.errors import ChangedError, ConflictError, NotFoundError, ServiceError
-from components.services.hub import Hub, Identity
+from components.services.hub import Hub, Identity, new_key
 from components.settings import DeviceSettings, Settings
 
 STATUSES = ("enabled", "disabled")
@@ -206,11 +204,6 @@ def _bring(hub: Hub, identity: Identity, props: dict[str, Any], known_generation
             f"device {identity.device_id}", f"keys rotated, generation {wanted}: the key before is the secondary now"
         )
     return identity
-
-
-def new_key() -> str:
-    """32 random bytes in base64, as the hub makes keys."""
-    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 class ExistingDeviceProvider(DeviceIdentityProvider):

@@ -7,8 +7,6 @@ refresh.
 
 from __future__ import annotations
 
-import base64
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +15,7 @@ from azure.iot.hub.models import AuthenticationMechanism, DeviceCapabilities, Ex
 
 from components.services.configurations import query
 from components.services.errors import ServiceError
-from components.services.hub import Hub, call
+from components.services.hub import Hub, call, new_key
 
 CHUNK = 100
 _NAMED = 5
@@ -49,7 +47,7 @@ def create(hub: Hub, devices: Mapping[str, Mapping[str, Any]], reason: str, say:
             status=device["status"],
             status_reason=reason,
             authentication=AuthenticationMechanism(
-                type="sas", symmetric_key=SymmetricKey(primary_key=_key(), secondary_key=_key())
+                type="sas", symmetric_key=SymmetricKey(primary_key=new_key(), secondary_key=new_key())
             ),
             capabilities=DeviceCapabilities(iot_edge=True),
             tags=dict(device["tags"]),
@@ -122,11 +120,6 @@ def _run(
 def _chunks(items: list[Any]) -> Iterator[list[Any]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
-
-
-def _key() -> str:
-    """As the hub makes them: 32 random bytes in base64."""
-    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 _AGAIN = "Correct them in the list of devices, then run `pulumi up` again: it goes on with those that are missing."

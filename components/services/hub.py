@@ -7,7 +7,9 @@ whole content. A repeated creation may meet its own first try (409), a repeated 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -178,6 +180,11 @@ class Hub(Reading):
     def _module_twin(self, device_id: str, module_id: str) -> Twin:
         resource = f"{device_id}/{module_id}"
         return call("read the twin of", resource, lambda: self.registry.get_module_twin(device_id, module_id))
+
+
+def new_key() -> str:
+    """32 random bytes in base64, as the hub makes keys."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _identity(device: Device) -> Identity:
