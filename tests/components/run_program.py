@@ -1,7 +1,7 @@
 """Runs the project's program under Pulumi's mocks, in a process of its own since the SDK keeps its state in globals.
 
-`python -m tests.components.run_program` reads {"config", "preview"} from standard input and writes what the engine would have been
-told: {"resources", "invokes", "outputs", "error"}. The monitor does the one thing of the real engine's that mocks leave out:
+`python -m tests.components.run_program` reads {"config", "preview", "secrets"} from standard input and writes what the engine would
+have been told: {"resources", "invokes", "outputs", "error"}. The monitor does the one thing of the real engine's that mocks leave out:
 outputs named in `additionalSecretOutputs` come back as secrets.
 """
 
@@ -98,7 +98,7 @@ def main() -> None:
     asyncio.set_event_loop(loop)
     mocks.set_mocks(azure, project="aml-edge", stack="dev", preview=request["preview"], monitor=monitor)
     ROOT.set(None)  # set_mocks makes a stack; the program is to have one that knows its exports
-    set_all_config(config)
+    set_all_config(config, [f"aml-edge:{key}" for key in request["secrets"]])
     error = None
     try:
         loop.run_until_complete(run_in_stack(program))

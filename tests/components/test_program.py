@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,8 +42,9 @@ class Run:
         return self.outputs["aml-edge-dev"]
 
 
-def run(preview: bool = False, **config: Any) -> Run:
-    """With the settings of the dev stack, changed by `config`; objects are JSON text, as the engine hands them over."""
+def run(preview: bool = False, secrets: Sequence[str] = (), **config: Any) -> Run:
+    """With the settings of the dev stack, changed by `config`; objects are JSON text, as the engine hands them over.
+    The stack keeps the keys in `secrets` encrypted."""
     dev = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
     settings = {key.partition(":")[2]: value for key, value in dev.items() if key.startswith("aml-edge:")}
     settings.update(config)
@@ -49,7 +52,7 @@ def run(preview: bool = False, **config: Any) -> Run:
     done = subprocess.run(
         [sys.executable, "-m", "tests.components.run_program"],
         cwd=ROOT,
-        input=json.dumps({"config": text, "preview": preview}),
+        input=json.dumps({"config": text, "preview": preview, "secrets": list(secrets)}),
         capture_output=True,
         text=True,
         timeout=120,
@@ -142,6 +145,47 @@ def test_the_credentials_reach_the_deployment_as_a_secret(dev: Run) -> None:
     given = dev.one("EdgeDeployment")["inputs"]["registries"]
     password = {**SECRET, "value": PASSWORD}
     assert given == [{"address": "contoso.azurecr.io", "username": "contoso", "password": password}]
+
+
+LOGINS = [{"address": "partner.azurecr.io", "username": "puller", "password": "partner-password-canary"}]
+
+
+def test_logins_of_other_registries_are_secrets_from_the_stacks_file_on() -> None:
+    made = run(registryLogins=LOGINS, secrets=["registryLogins"])
+    assert made.error is None, made.error
+    own, partner = made.one("EdgeDeployment")["inputs"]["registries"]
+    assert own["address"] == "contoso.azurecr.io"
+    assert partner["address"] == "partner.azurecr.io"
+    assert is_secret(partner["password"])
+    bare = json.dumps(without_secrets({"resources": made.resources, "outputs": made.outputs}))
+    assert "partner-password-canary" not in bare
+
+    refused = run(registryLogins=LOGINS)
+    assert refused.error is not None
+    assert "config set --path --secret" in refused.error["text"]
+    assert "partner-password-canary" not in refused.error["text"]
+    assert refused.resources == []
+
+
+def test_a_deployment_with_an_encrypted_setting_is_a_secret() -> None:
+    env = {"TOKEN": "environment-canary"}
+    made = run(deployment={"module": "scorer", "env": env}, secrets=["deployment"])
+    assert made.error is None, made.error
+    assert is_secret(made.one("EdgeDeployment")["inputs"]["deployment"])
+    bare = json.dumps(without_secrets({"resources": made.resources, "outputs": made.outputs}))
+    assert "environment-canary" not in bare
+
+
+def test_devices_of_a_file_and_their_keys(tmp_path: Path) -> None:
+    file = tmp_path / "devices.csv"
+    file.write_text("id,tags.site,status,keyGeneration\nedge-1,lab,disabled,\nedge-2,plant,,3\n")
+    made = run(devices=[{"csv": str(file)}])
+    assert made.error is None, made.error
+    inputs = {one["inputs"]["deviceId"]: one["inputs"] for one in made.of("DeviceIdentity")}
+    assert (inputs["edge-1"]["status"], inputs["edge-1"]["tags"]) == ("disabled", {"site": "lab"})
+    assert inputs["edge-2"]["keyGeneration"] == 3
+    assert "keyGeneration" not in inputs["edge-1"], "as in the state of older versions"
+    assert len(made.of("EdgeDeployment")) == 2
 
 
 def test_outputs(dev: Run) -> None:

@@ -244,3 +244,22 @@ def test_without_credentials_leaves_the_rest_and_the_original() -> None:
 def test_credential_ids_fit_a_twin(address: str, key: str) -> None:
     assert manifest.credential_id(address) == key
     assert validate(manifest.render({"module": "mm", "image": IMAGE}, {key: LOGIN})) == []
+
+
+def test_a_layer_brings_its_modules_and_their_twins() -> None:
+    deployment: Any = {
+        "module": "scorer",
+        "image": f"contoso.azurecr.io/anomaly@sha256:{'0' * 64}",
+        "desired": {"t": 1},
+        "modules": {"probe": {"image": "x/y:1", "desired": {"interval": 5.0}}},
+    }
+    content = manifest.render_layer(deployment, {})["modulesContent"]
+    assert validate(content) == []
+    assert {key for key in content["$edgeAgent"] if ".modules." in key} == {
+        "properties.desired.modules.scorer",
+        "properties.desired.modules.probe",
+    }
+    assert content["probe"] == {"properties.desired": {"interval": 5}}
+    deployment["manifest"] = {}
+    with pytest.raises(ValueError, match="cannot be a layer"):
+        manifest.render_layer(deployment, {})
