@@ -144,6 +144,8 @@ def test_an_equal_fingerprint_is_found_and_not_built_again(azure: Cloud, sources
         assert again.up(sources.inputs()) == "create"
     assert builds(seen) == []
     assert again.outs["ref"] == life.outs["ref"]
+    again.destroy()
+    assert digest_of(sources, life.outs["ref"]), "whoever built it deletes it"
 
 
 def test_other_tags_are_no_other_image(azure: Cloud, sources: Sources, life: Life) -> None:

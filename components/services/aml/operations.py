@@ -161,9 +161,11 @@ def create_image(
 ) -> dict[str, Any]:
     """Find the image with this fingerprint, or one that is being built, or build it; wait until it is there.
 
-    Returns {"id", "location"}. Raises ServiceError with the build log's last lines when the build failed; what it left behind is deleted.
+    Returns {"id", "location", "made"}, the last being false for one that was ready: whoever built it deletes it. Raises ServiceError with
+    the build log's last lines when the build failed; what it left behind is deleted.
     """
     image = _find_image(workspace, name, fingerprint)
+    made = image is None or image.creation_state != "Succeeded"
     wanted_tags = {**tags, FINGERPRINT_TAG: fingerprint}
     if image:
         progress(f"image {image.id} has this fingerprint already ({image.creation_state})")
@@ -195,7 +197,7 @@ def create_image(
             f"The whole log: {_without_query(address)} (opens with your own login, for example in the workspace's storage "
             "account). Correct the cause, then run `pulumi up` again.",
         )
-    return {"id": image.id, "location": image.image_location}
+    return {"id": image.id, "location": image.image_location, "made": made}
 
 
 def image_state(workspace: Workspace, progress: Progress, *, image_id: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The service assigns the image's version, so the image is found again by a tag th
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from components.edge import conda
 from components.services import azure, registry
@@ -36,7 +37,7 @@ def build(request: BuildRequest) -> BuiltImage:
             "find the image", image["location"], "the registry has no such manifest though Azure ML pushed it"
         )
     repository = image["location"].rpartition(":")[0]
-    return BuiltImage(image["id"], f"{repository}@{digest}")
+    return BuiltImage(image["id"], f"{repository}@{digest}", image["made"])
 
 
 def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
@@ -46,9 +47,9 @@ def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
     tagged.discard(workspace_id, registry_id, image)
 
 
-def _create(request: BuildRequest) -> dict[str, str]:
+def _create(request: BuildRequest) -> dict[str, Any]:
     with staged(request) as folder:
-        made: dict[str, str] = client.call(
+        made: dict[str, Any] = client.call(
             workspace_config(request.workspace_id),
             "create_image",
             {
