@@ -193,6 +193,7 @@ class EdgeDeployment(DynamicResource, module="edge", name="EdgeDeployment"):
 
     computed = ("version", "health", "history", "applied", "contentHash")
     secret = ("registries",)
+    guarded = ("deployment",)
 
     def __init__(self, name: str, inputs: EdgeDeploymentInputs, opts: ResourceOptions | None = None) -> None:
         super().__init__(EdgeDeploymentProvider(), name, inputs, opts)

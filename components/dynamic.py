@@ -104,13 +104,16 @@ class DynamicResource(Resource):
 
     computed: ClassVar[Sequence[str]] = ()
     secret: ClassVar[Sequence[str]] = ()
+    guarded: ClassVar[Sequence[str]] = ()
+    """Inputs that a program gives as an Output where they hold a secret: the outputs of the same names are secret then."""
 
     def __init__(
         self, provider: Provider, name: str, inputs: Mapping[str, Any], opts: ResourceOptions | None = None
     ) -> None:
         """Inputs that are None are left out. Outputs have their names in the state: `output("modelId")`."""
         given = {key: value for key, value in inputs.items() if value is not None}
-        secrets = ResourceOptions(additional_secret_outputs=list(self.secret))
+        hidden = [key for key in self.guarded if isinstance(given.get(key), Output)]
+        secrets = ResourceOptions(additional_secret_outputs=[*self.secret, *hidden])
         super().__init__(
             provider, name, {**dict.fromkeys(self.computed), **given}, ResourceOptions.merge(opts, secrets)
         )

@@ -183,6 +183,7 @@ class FleetDeployment(DynamicResource, module="edge", name="FleetDeployment"):
 
     computed = ("configurationId", "generation", "reaches", "devices", "configurations", "seen")
     secret = ("registries",)
+    guarded = ("deployment",)
 
     def __init__(self, name: str, inputs: FleetDeploymentInputs, opts: ResourceOptions | None = None) -> None:
         super().__init__(FleetDeploymentProvider(), name, inputs, opts)

@@ -172,6 +172,8 @@ def test_a_deployment_with_an_encrypted_setting_is_a_secret() -> None:
     made = run(deployment={"module": "scorer", "env": env}, secrets=["deployment"])
     assert made.error is None, made.error
     assert is_secret(made.one("EdgeDeployment")["inputs"]["deployment"])
+    assert "deployment" in made.one("EdgeDeployment")["secretOutputs"]
+    assert "deployment" not in run().one("EdgeDeployment")["secretOutputs"], "previews show what changes"
     bare = json.dumps(without_secrets({"resources": made.resources, "outputs": made.outputs}))
     assert "environment-canary" not in bare
 
