@@ -152,7 +152,7 @@ def test_prod_goes_back_although_its_sources_have_deleted_the_image(stages: Stag
 
 
 def test_what_prod_cannot_make_again_is_protected(stages: Stages) -> None:
-    refused = stages.prod.pulumi("destroy", "--yes", "--skip-preview", "--stack", "prod", check=False)
+    refused = stages.prod.pulumi("destroy", "--yes", "--stack", "prod", check=False)
     assert refused.returncode != 0
     assert "protected" in refused.stdout + refused.stderr
     file = stages.prod.folder / "components" / "workspace.py"
