@@ -24,11 +24,19 @@ def file_setting(check: Callable[[Path], Iterator[Finding]]) -> AfterValidator:
 
     def validator(value: str, info: ValidationInfo) -> str:
         root: Path = (info.context or {}).get("root") or Path.cwd()
-        if findings := list(check(root / value)):
+        if findings := list(check(root / _named(value))):
             refuse_all(findings)
         return value
 
     return AfterValidator(validator)
+
+
+def _named(value: str) -> str:
+    """Empty text is what a template leaves for a variable that nobody set. As a path it would be the whole project's folder, as the
+    name of what exists it would be "make another"."""
+    if not value.strip():
+        refuse("must not be empty", "fill it in, or take the key out of the stack file")
+    return value
 
 
 def _whole(value: Any) -> Any:
@@ -63,6 +71,7 @@ def _tags(value: Any) -> Any:
     return value
 
 
+Named = Annotated[str, AfterValidator(_named)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Tags = Annotated[dict[str, str], BeforeValidator(_tags)]
 Env = Annotated[dict[str, Any], AfterValidator(_env)]

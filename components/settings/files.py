@@ -9,6 +9,8 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import jinja2.meta
 import yaml
 
 from components.edge import fingerprint
@@ -16,6 +18,9 @@ from components.settings.problems import Finding, did_you_mean
 
 # The driver that azureml-core generates lies in an image as main.py, in the same folder as the script; every builder follows it.
 _DRIVER = "main.py"
+
+TEMPLATE_VARIABLES = ("base_image", "python", "app_root", "models", "script")
+"""What the builders docker and acr give to the Dockerfile's template (components/services/builders/context.py)."""
 
 # azureml-core quotes a name that is quoted already in the signed address (azureml/_file_utils/upload.py), so that the signature is
 # another blob's: storage answers 403.
@@ -60,9 +65,20 @@ def check_dependency(path: Path) -> Iterator[Finding]:
 
 
 def check_template(path: Path) -> Iterator[Finding]:
-    """The Dockerfile's template is there; jinja2 reads it when the image is built."""
+    """The Dockerfile's template can be rendered: jinja2 can read it, and it asks for nothing that the builders do not know."""
     if not path.is_file():
         yield Finding(f"there is no file {path}", "write it, or leave image.dockerfile out to use the project's own")
+        return
+    try:
+        template = jinja2.Environment(autoescape=False).parse(path.read_text(encoding="utf-8"))  # noqa: S701 - a Dockerfile
+    except UnicodeDecodeError:
+        yield Finding(f"{path} is not text", "write it as UTF-8")
+    except jinja2.TemplateSyntaxError as error:
+        yield Finding(f"{path} line {error.lineno}: {error.message}", "correct the line")
+    else:
+        for name in sorted(jinja2.meta.find_undeclared_variables(template) - set(TEMPLATE_VARIABLES)):
+            meant = did_you_mean(name, TEMPLATE_VARIABLES)
+            yield Finding(f"{path} asks for {name!r}{meant}", f"it may ask for {', '.join(TEMPLATE_VARIABLES)}")
 
 
 def check_script(path: Path) -> Iterator[Finding]:

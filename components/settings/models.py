@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from components.edge.names import (
     is_image_reference,
 )
 from components.settings import files
-from components.settings.base import SettingsModel, Tags, Whole, file_setting
+from components.settings.base import Named, SettingsModel, Tags, Whole, file_setting
 from components.settings.deployment import DeploymentSettings
 from components.settings.devices import DEPLOYMENTS_MAX, Devices, DeviceSettings
 from components.settings.fleet import FleetSettings, conflicts, fleet_device_findings
@@ -44,17 +45,18 @@ _TAKEN_NAMES = {
     "main.py": "the name of Azure ML's driver",
     "azureml-models": "the folder of the models",
 }
+_EMPTY_DEPENDENCY = Finding("must not be empty", "name a file or folder, or take it out of image.dependencies")
 
 
 class WorkspaceSettings(SettingsModel):
-    existing: str | None = None
+    existing: Named | None = None
     """A workspace that somebody else made: its name, its ARM id, or the path of its config.json. Never changed, never deleted."""
     friendly_name: str = ""
     description: str = ""
 
 
 class RegistrySettings(SettingsModel):
-    existing: str | None = None
+    existing: Named | None = None
     """Name or ARM id of a registry that somebody else made. Never deleted, and changed only by `enableAdminUser`."""
     enable_admin_user: bool = False
     """Turn the admin user of an existing registry on; Azure ML pushes with it and devices pull with it."""
@@ -62,7 +64,7 @@ class RegistrySettings(SettingsModel):
 
 
 class HubSettings(SettingsModel):
-    existing: str | None = None
+    existing: Named | None = None
     """Name or ARM id of a hub that somebody else made. Never changed, never deleted; its devices may be ours."""
     sku: Literal["F1", "S1", "S2", "S3"] = "S1"
     units: Whole = Field(default=1, ge=1)
@@ -95,7 +97,7 @@ class ImageSettings(SettingsModel):
     mode: str = "containerImage"
     script: Annotated[str, file_setting(files.check_script)] = "scoring/score.py"
     conda_file: Annotated[str, file_setting(files.check_conda)] = "scoring/myenv.yml"
-    dependencies: list[Annotated[str, file_setting(files.check_dependency)]] = Field(default_factory=list)
+    dependencies: list[str] = Field(default_factory=list)
     """Files and folders that lie beside the script in the image; a folder's .amlignore says what of it does not."""
     base_image: str = "python:3.11-slim"
     """Of the builders docker and acr; by digest, since a tag may move without the fingerprint seeing it."""
@@ -115,9 +117,12 @@ class ImageSettings(SettingsModel):
     @field_validator("dependencies")
     @classmethod
     def _dependencies(cls, dependencies: list[str], info: ValidationInfo) -> list[str]:
+        root: Path = (info.context or {}).get("root") or Path.cwd()
         taken = {Path(str(info.data.get("script", ""))).name: "the script", **_TAKEN_NAMES}
-        findings = []
+        findings: list[Finding] = []
         for index, dependency in enumerate(dependencies):
+            wrong = files.check_dependency(root / dependency) if dependency.strip() else [_EMPTY_DEPENDENCY]
+            findings += [replace(finding, inside=(index,)) for finding in wrong]
             name = Path(dependency).name
             if name in taken:
                 rule = f"lies beside the script in the image as {name!r}, which is {taken[name]}"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from components.edge import manifest
 from components.edge.fingerprint import hash_named
 from components.edge.validate import validate
-from components.settings import BUILDERS, MODES, Settings, SettingsError, load, load_from_pulumi
+from components.settings import BUILDERS, MODES, Settings, SettingsError, files, load, load_from_pulumi
 from components.settings.base import SettingsModel
 
 Load = Callable[..., Settings]
@@ -264,6 +264,47 @@ def test_every_builder_takes_either_mode_so_that_the_builder_alone_switches_a_st
 def test_files_of_the_image_must_be_there(problem: Refused) -> None:
     assert "no file or folder" in problem("image.dependencies[0]", image={"dependencies": ["none.py"]})
     assert "no file" in problem("image.dockerfile", image={"dockerfile": "none.j2"})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("FROM {{ base_image }}\n{% if %}\n", "line 2: "),
+        ("FROM {{ base_imag }}\n", "did you mean 'base_image'?"),
+        (b"FROM \xff\n", "not text"),
+    ],
+)
+def test_a_template_that_cannot_be_rendered_is_refused(
+    problem: Refused, root: Path, text: str | bytes, said: str
+) -> None:
+    (root / "own.j2").write_bytes(text.encode() if isinstance(text, str) else text)
+    assert said in problem("image.dockerfile", image={"dockerfile": "own.j2"})
+
+
+def test_the_projects_own_template_asks_for_what_there_is() -> None:
+    assert not [*files.check_template(PROJECT / "scoring/Dockerfile.j2")]
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_what_a_variable_that_nobody_set_leaves_is_refused(load_with: Load, empty: str) -> None:
+    """Empty is neither the project's folder (a model of it all) nor "make another"."""
+    with pytest.raises(SettingsError) as caught:
+        load_with(
+            workspace={"existing": empty},
+            registry={"existing": empty},
+            hub={"existing": empty},
+            model={"path": empty},
+            image={"script": empty, "condaFile": empty, "dockerfile": empty, "dependencies": [empty]},
+        )
+    keys = [found.key.removeprefix("aml-edge:") for found in caught.value.problems if "not be empty" in found.rule]
+    image = ["image.script", "image.condaFile", "image.dockerfile", "image.dependencies[0]"]
+    assert sorted(keys) == sorted(["workspace.existing", "registry.existing", "hub.existing", "model.path", *image])
+
+
+def test_every_problem_of_every_dependency_at_once(load_with: Load, root: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_with(image={"dependencies": ["none.py", "scoring/score.py", "gone"]})
+    assert [found.key for found in caught.value.problems] == [f"aml-edge:image.dependencies[{i}]" for i in range(3)]
 
 
 def test_the_base_image_is_an_image_reference(load_with: Load, problem: Refused) -> None:
