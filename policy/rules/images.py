@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from policy.rules import modules
 from policy.subject import Settings, Subject
 
-_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 _OWN = ("mcr.microsoft.com/",)
 """The IoT Edge runtime itself."""
 _CREDENTIALS = "pulumi-python:dynamic/edge:RegistryCredentials"
@@ -43,21 +44,8 @@ def not_built(subject: Subject, _settings: Settings) -> Iterator[str]:
 
 def named(subject: Subject) -> Iterator[tuple[str, Any]]:
     """(where, image) of every image that a deployment names, those of further modules and of the runtime included."""
-    deployment = subject.props.get("deployment")
-    if isinstance(deployment, Mapping):
-        yield from _images(deployment, "deployment")
-
-
-def _images(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if key == "image":
-                yield f"{path}.image", item
-            elif key not in ("env", "createOptions", "routes"):
-                yield from _images(item, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _images(item, f"{path}[{index}]")
+    for path, _, given in modules.settings(subject):
+        yield from ((f"{path}.{key}", item) for key, item in given.items() if key.lower() == "image")
 
 
 def _prefix(allowed: str) -> str:

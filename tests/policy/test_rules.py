@@ -46,7 +46,10 @@ def deployment(image: Any = f"r.io/x@{DIGEST}", **more: Any) -> Subject:
         (deployment(None), 0),
         (deployment(edgeAgent={"image": "mcr.microsoft.com/azureiotedge-agent:1.5"}), 1),
         (deployment(modules={"other": {"image": "r.io/y:1"}}), 1),
-        (deployment(env={"image": "not an image"}), 0),
+        (deployment(env={"image": "not an image"}, desired={"image": "nor this"}), 0),
+        (deployment(modules={"env": {"image": "r.io/y:1", "env": {"image": "not an image"}}}), 1),
+        (deployment(modules={"routes": {"image": "r.io/y:1"}, "desired": {"Image": "r.io/y:1"}}), 2),
+        (deployment(f"r.io/x@{DIGEST}\n"), 1),
         (Subject(DEPLOYMENT, "d", {"deployment": UNKNOWN}), 0),
         (Subject(HUB, "hub", {"sku": {"name": "S1"}}), 0),
         (Subject(HUB, "hub"), 0),
@@ -95,6 +98,10 @@ def test_image_from_known_registry(subjects: tuple[Subject, ...], allow: list[st
         ({"registries": [{"address": "r.io", "password": SECRET}]}, 0),
         ({"registries": [{"address": "r.io", "password": "hunter2"}]}, 1),
         ({"text": "-----BEGIN PRIVATE KEY-----"}, 1),
+        ({"env": {"DB_PASSWORD": {"value": "hunter2"}}}, 1),
+        ({"env": {"DB_PASSWORD": {"value": SECRET}}}, 0),
+        ({"createOptions": {"Env": ["A=b", "DB_PASSWORD=hunter2", "API_TOKEN="]}}, 1),
+        ({"deployment": {"settings": {"createOptions": '{"Env": ["DB_PASSWORD=', "createOptions01": 'hunter2"]}'}}}, 1),
         ({"tokenizer": "wordpiece", "author": "x"}, 0),
         ({}, 0),
     ],
@@ -142,6 +149,15 @@ def test_no_build() -> None:
         ({"Mounts": [{"Type": "bind", "Source": "/etc", "Target": "/etc"}, {"Type": "volume", "Source": "v"}]}, 1),
         ({"CapAdd": ["SYS_ADMIN"], "Devices": [{"PathOnHost": "/dev/mem"}]}, 2),
         ({"CapDrop": ["ALL"], "CapAdd": []}, 0),
+        ({"VolumesFrom": ["edgeAgent"]}, 1),
+        (
+            {
+                "Mounts": [
+                    {"Type": "volume", "VolumeOptions": {"DriverConfig": {"Options": {"device": "/", "o": "bind"}}}}
+                ]
+            },
+            1,
+        ),
         ({"SecurityOpt": ["no-new-privileges", "seccomp=unconfined"]}, 1),
         ({"Privileged": UNKNOWN, "Binds": UNKNOWN, "Mounts": [UNKNOWN]}, 0),
     ],
@@ -169,6 +185,29 @@ def test_container_confined_looks_everywhere() -> None:
         "the module 'edgeAgent' asks for privileged mode",
         "the module 'other' asks for privileged mode",
     ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hostconfig": {"PRIVILEGED": True}},
+        '{"hostConfig": {"privileged": true}}',
+        '{"HostConfig": {"Privileged": true}, "HostConfig": {}}',
+        {"NetworkingConfig": {"EndpointsConfig": {"host": {}}}},
+    ],
+)
+def test_container_confined_reads_what_the_engine_reads(options: Any) -> None:
+    """Go takes keys in any case, and adds up those that are doubled."""
+    assert len(check("container-confined", deployment(createOptions=options))) == 1
+    assert len(check("container-confined", deployment(modules={"x": {"CREATEOPTIONS": options}}))) == 1
+
+
+@pytest.mark.parametrize("name", ["env", "settings", "modules", "createOptions"])
+def test_a_module_has_no_name_that_hides_it(name: str) -> None:
+    module = {"image": "r.io/y:1", "createOptions": {"HostConfig": {"Privileged": True}}}
+    subject = deployment(modules={name: module})
+    assert check("container-confined", subject) == [f"the module {name!r} asks for privileged mode"]
+    assert len(check("image-by-digest", subject)) == 1
 
 
 @pytest.mark.parametrize("options", [None, UNKNOWN, SECRET, "not json", "[1]", {"HostConfig": UNKNOWN}])
