@@ -125,7 +125,7 @@ def _losses(preview: Preview) -> str:
 def _table(preview: Preview) -> str:
     rows = [
         (
-            f"{_ICONS.get(change.operation, '⚪')} {change.operation}",
+            f"{_ICONS.get(change.operation, '⚪')} {escape(show(change.operation))}",
             code(show(change.name)),
             _kind(change),
             _gist(change),
@@ -173,7 +173,7 @@ def _detail(change: Change, context: Context) -> str:
         return ""
     if len(body) > _DETAIL:
         body = f"Too long to show ({len(body)} characters); see `pulumi preview --diff`."
-    return folded(f"{change.operation} <b>{escape(show(change.name))}</b> ({escape(_kind(change))})", body)
+    return folded(f"{change.operation} <b>{escape(show(change.name))}</b> ({_kind(change)})", body)
 
 
 def _properties(change: Change, below: str = "") -> str:

@@ -46,7 +46,8 @@ def changed_inputs(change: Change) -> list[str]:
 
 
 def _reference(change: Change) -> str:
-    before = (change.old.get("outputs") or {}).get("ref") or ""
+    outputs = change.old.get("outputs")
+    before = str(outputs.get("ref") or "") if isinstance(outputs, dict) else ""
     wanted = change.inputs("new").get("sourceRef") or change.inputs("new").get("ref")
     after = code(show(str(wanted))) if wanted else "built by the update"
     return f"- image {code(show(before))} → {after}" if before else f"- image {after}"

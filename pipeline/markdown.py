@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Also what turns the direction of a text, so that it reads as another one, and halves of characters, which no file takes."""
+_MOST_BACKTICKS = 30
 _BACKTICKS = re.compile(r"`+")
 
 
@@ -22,6 +24,7 @@ def code(text: str) -> str:
 def fence(text: str, language: str = "") -> str:
     """A fenced block, its fence longer than any run of backticks inside."""
     text = _CONTROL.sub(" ", text).strip("\n")
+    text = _BACKTICKS.sub(lambda run: run[0][:_MOST_BACKTICKS], text)  # a fence must not outgrow what is in it
     ticks = "`" * max(3, _longest_run(text) + 1)
     return f"{ticks}{language}\n{text}\n{ticks}"
 
@@ -38,9 +41,10 @@ def folded(summary: str, body: str) -> str:
 
 
 def escape(text: str) -> str:
-    """For HTML; also breaks up mentions, so that no comment calls somebody."""
+    """For HTML and for a table cell; also breaks up links and mentions, so that no comment calls somebody."""
     text = _CONTROL.sub(" ", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text.replace("@", "@&#8203;").replace("`", "&#96;")
+    text = text.replace("@", "@&#8203;").replace("`", "&#96;")
+    return text.replace("|", "&#124;").replace("[", "&#91;")
 
 
 def clip(text: str, most: int, what: str) -> str:

@@ -78,10 +78,12 @@ def parse(text: str, exit_code: int = 0, fallback: tuple[str, ...] = ()) -> Prev
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise PreviewError(f"it is not JSON: {error.msg} at line {error.lineno}") from error
+    except RecursionError as error:
+        raise PreviewError("it is nested too deeply") from error
     if not isinstance(document, dict) or not ("steps" in document or "diagnostics" in document):
         raise PreviewError("it is a JSON document, but it has neither steps nor diagnostics")
-    changes = _fold(document.get("steps") or [])
-    diagnostics = [entry for entry in document.get("diagnostics") or [] if isinstance(entry, dict)]
+    changes = _fold(_objects(document, "steps"))
+    diagnostics = _objects(document, "diagnostics")
     errors = tuple(_message(entry) for entry in diagnostics if entry.get("severity") == "error")
     if exit_code and not errors:
         said = [str(entry.get("message", "")).rstrip() for entry in diagnostics if entry.get("severity") == "info#err"]
@@ -95,6 +97,13 @@ def parse(text: str, exit_code: int = 0, fallback: tuple[str, ...] = ()) -> Prev
     )
 
 
+def _objects(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = document.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise PreviewError(f"its {name} are not a list of objects")
+    return found
+
+
 def _fold(steps: list[Mapping[str, Any]]) -> list[Change]:
     """One change a resource, sorted."""
     found: dict[tuple[str, str], Change] = {}
@@ -106,8 +115,8 @@ def _fold(steps: list[Mapping[str, Any]]) -> list[Change]:
             urn=str(step.get("urn", "")),
             old=_mapping(step.get("oldState")),
             new=_mapping(step.get("newState")),
-            details=_mapping(step.get("detailedDiff")),
-            reasons=tuple(sorted(step.get("replaceReasons") or ())),
+            details={path: _mapping(entry) for path, entry in _mapping(step.get("detailedDiff")).items()},
+            reasons=tuple(sorted(map(str, _list(step.get("replaceReasons"))))),
         )
         before = found.get((operation, change.urn))
         if before is None or len(change.new) > len(
@@ -120,10 +129,12 @@ def _fold(steps: list[Mapping[str, Any]]) -> list[Change]:
 
 def _totals(document: Mapping[str, Any], changes: list[Change]) -> dict[str, int]:
     """The engine's own; counted from the steps where it wrote none, as in a preview that failed early."""
-    summary = document.get("changeSummary") or Counter(change.operation for change in changes)
+    summary = _mapping(document.get("changeSummary")) or Counter(change.operation for change in changes)
+    if not all(isinstance(count, int) for count in summary.values()):
+        raise PreviewError("its changeSummary holds what is no number of resources")
     totals: Counter[str] = Counter()
     for operation, count in summary.items():
-        totals[_FOLDED.get(operation, operation)] += int(count)
+        totals[_FOLDED.get(operation, operation)] += count
     return dict(totals)
 
 
@@ -135,3 +146,7 @@ def _message(entry: Mapping[str, Any]) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

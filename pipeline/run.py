@@ -32,7 +32,7 @@ def write(stack: str, json_text: str, said: str, exit_code: int, head: Path, bas
     context = comment.Context(stack, diagnostics.violations(said), head=head if base else None, base=base)
     try:
         return comment.render(parse(json_text, exit_code, fallback=diagnostics.errors(said)), context)
-    except PreviewError as error:
+    except (PreviewError, RecursionError) as error:
         return comment.broken(str(error), said, context)
 
 

@@ -44,8 +44,10 @@ def clean(value: Any, name: str = "", secret_names: frozenset[str] = frozenset()
     if isinstance(value, Mapping):
         if _SIGNATURE in value or name in secret_names:
             return SECRET
-        return {
-            key: clean(item, key, secret_names) for key, item in sorted(value.items()) if not str(key).startswith("__")
+        return {  # a variable is {NAME: {value: ..}} in a manifest: its name is what tells
+            key: clean(item, name if key == "value" else key, secret_names)
+            for key, item in sorted(value.items())
+            if not str(key).startswith("__")
         }
     if isinstance(value, str) and value in UNKNOWNS:
         return UNKNOWN

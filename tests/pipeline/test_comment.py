@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import comment
+from pipeline import comment, run
 from pipeline.comment import Context, render
 from pipeline.diagnostics import Violation
 from pipeline.preview import parse
@@ -223,3 +224,61 @@ def test_a_preview_that_its_policies_failed_is_a_failed_one(tmp_path: Path) -> N
     done = _command(recorded("hub-sku"), "--diagnostics", str(said), "--exit-code", "1")
     assert "### Preview of `dev`: **failed**; until then 1 to be updated" in done.stdout
     assert "error: policy pack failed to start" in done.stdout
+
+
+URN = "urn:pulumi:dev::aml-edge::azure-native:iothub:IotHubResource::hub"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"steps": {"op": "create"}}',
+        '{"steps": [null]}',
+        '{"steps": [], "diagnostics": "x"}',
+        '{"steps": [], "changeSummary": {"create": "x"}}',
+        json.dumps({"steps": [{"op": "update", "urn": URN, "newState": {"inputs": {"a": "DEEP"}}}]}).replace(
+            '"DEEP"', "[" * 600 + "]" * 600
+        ),
+    ],
+)
+def test_what_pulumi_never_writes_is_a_comment_too(text: str) -> None:
+    made = run.write("dev", text, "the engine died", 1, Path(), None)
+    assert "**failed**" in made
+    assert "the engine died" in made
+
+
+def test_no_part_of_a_preview_breaks_out_of_its_place() -> None:
+    evil = "a|`b ``c <script>x</script> @octocat [x](http://evil) </details> \ud800\u202e --> \n## H"
+    state = {"inputs": {evil: evil}, "custom": True}
+    operations = ("replace", "delete", "update", "create", evil)
+    urn = f"urn:pulumi:dev::aml-edge::azure-native:iot:{evil}::{evil}"
+    steps = [
+        {"op": one, "urn": urn, "oldState": state, "newState": state, "replaceReasons": [evil, 1]} for one in operations
+    ]
+    made = run.write("dev", json.dumps({"steps": steps, "changeSummary": {}}), "", 0, Path(), None)
+    made.encode()
+    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", made)
+    assert "c <script>" in made, "in a code span it stays as it is"
+    for word in ("<script>", "@octocat", "[x]", "\n## H", "\u202e"):
+        assert word not in outside
+    for line in made.splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) in (4, 5)
+
+
+def test_a_comment_fits_whatever_was_said() -> None:
+    steps = [
+        {
+            "op": "replace",
+            "urn": f"{URN}{'`' * 300}{index}",
+            "oldState": {},
+            "newState": {},
+            "replaceReasons": ["`" * 300],
+        }
+        for index in range(400)
+    ]
+    said = "\n".join(f"- [mandatory]  {'`' * 3000}{index}  (t: n)\n      {'@`' * 900}" for index in range(50))
+    document = {"steps": steps, "diagnostics": [{"severity": "error", "message": "`" * 30_000}]}
+    for text in (json.dumps(document), "no JSON"):
+        assert len(run.write("dev", text, said + "`" * 30_000, 1, Path(), None)) <= comment.LIMIT

@@ -43,6 +43,7 @@ secret_entries: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         {"configToml": f"[provisioning]\nx = '{CANARY}'"},
         {"declared": CANARY},
         {"deployment": {"env": {"API_TOKEN": CANARY}, "module": "m"}},
+        {"manifest": {"env": {"API_TOKEN": {"value": CANARY}}}},
         {"__provider": CANARY},
     ]
 )
