@@ -12,7 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.edge.limits import MODULES_MAX
 from components.edge.validate import validate
+
+_LARGEST_BYTES = 8_000_000
+"""Of the file, with room for blanks: 50 modules, the agent and the hub have a twin of 32 KB each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("file", type=Path, help="a manifest in JSON; - for standard input")
     file = parser.parse_args(arguments).file
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        if str(file) != "-" and file.stat().st_size > _LARGEST_BYTES:
+            raise OSError(
+                f"it is larger than {_LARGEST_BYTES} bytes, which no manifest of {MODULES_MAX} modules can be"
+            )
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
         document = json.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         print(f"error: cannot read {file}: {error}", file=sys.stderr)
@@ -30,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, RecursionError) as error:
         print(f"error: {file} is not JSON: {error}", file=sys.stderr)
         return 2
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a name may hold half a character
     violations = validate(document)
     for violation in violations:
         print(violation)

@@ -20,7 +20,7 @@ def read(path: Path, name: str, *, joined: bool) -> dict[str, Any]:
         PydanticCustomError: with a Finding for every violation, each with its JSON path; for use in a validator.
     """
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         refuse(f"there is no file {name}", _FORMS)
     except (OSError, ValueError, RecursionError) as error:

@@ -50,6 +50,30 @@ def test_what_cannot_be_read(tmp_path: Path, text: str | None, capsys: pytest.Ca
     assert "error: " in capsys.readouterr().err
 
 
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As Windows editors write it; the Azure CLI takes it too."""
+    path = tmp_path / "deployment.json"
+    path.write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    assert main(["validate", str(path)]) == 0
+
+
+def test_a_file_that_no_manifest_can_be_is_not_judged_for_minutes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "deployment.json"
+    path.write_text(json.dumps(GOOD) + " " * 9_000_000)
+    assert main(["validate", str(path)]) == 2
+    assert "larger than" in capsys.readouterr().err
+
+
+def test_half_a_character_in_a_name_is_shown_escaped(tmp_path: Path) -> None:
+    bad = json.loads(json.dumps(GOOD).replace('"scorer"', '"scorer\\ud800"'))
+    command = [sys.executable, "-m", "components.edge", "validate", written(tmp_path, bad)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "\\ud800" in done.stdout
+
+
 def test_as_a_program_with_standard_input() -> None:
     command = [sys.executable, "-m", "components.edge", "validate", "-"]
     done = subprocess.run(command, cwd=ROOT, input=json.dumps(GOOD), capture_output=True, text=True, check=False)
