@@ -36,7 +36,7 @@ logins = device_logins(stack, registry.credentials.login)
 devices, deployments = {}, {}
 for device in stack.devices:
     devices[device.id] = EdgeDevice(device.id, device_args(stack, device, hub.hub_id), kept)
-    inputs = deployment_inputs(stack, hub.hub_id, devices[device.id].device_id, image.ref, logins)
+    inputs = deployment_inputs(stack, device, hub.hub_id, devices[device.id].device_id, image.ref, logins)
     deployments[device.id] = EdgeDeployment(f"{device.id}-deployment", inputs)
 
 fleet = fleet_deployments(stack, hub.hub_id, image.ref, logins, device_fleet(stack, hub.hub_id, kept))

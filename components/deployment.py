@@ -13,10 +13,11 @@ from components import content
 from components.dynamic import DynamicResource, Provider, gone
 from components.edge import manifest
 from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
+from components.edge.identity_mark import OWN_DEPLOYMENT_TAG
 from components.services import probe, progress, rollback, rollout
 from components.services.errors import NotFoundError, RolloutError, ServiceError
-from components.services.hub import OWN_DEPLOYMENT_TAG, Hub
-from components.settings import NAMESPACE, DeploymentSettings, Settings
+from components.services.hub import Hub
+from components.settings import NAMESPACE, DeploymentSettings, DeviceSettings, Settings
 
 HISTORY = 3
 """How many deployments the outputs remember."""
@@ -37,15 +38,23 @@ class EdgeDeploymentInputs(TypedDict):
 
 
 def deployment_inputs(
-    settings: Settings, hub_id: Input[str], device_id: Input[str], image: Input[str], logins: list[Any]
+    settings: Settings,
+    device: DeviceSettings,
+    hub_id: Input[str],
+    device_id: Input[str],
+    image: Input[str],
+    logins: list[Any],
 ) -> EdgeDeploymentInputs:
-    """From a stack's settings, for one of its devices."""
+    """From a stack's settings, for one of its devices. One that is disabled cannot connect, so that nobody waits for it."""
+    verify = settings.deployment.verify.model_dump(by_alias=True)
+    if device.status == "disabled" and not device.existing:
+        verify["enabled"] = False
     return {
         "hubId": hub_id,
         "deviceId": device_id,
         "deployment": guarded(module_inputs(settings, settings.deployment, image)),
         "registries": logins,
-        "verify": settings.deployment.verify.model_dump(by_alias=True),
+        "verify": verify,
         "onFailure": settings.deployment.on_failure,
     }
 

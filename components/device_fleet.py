@@ -14,7 +14,7 @@ from pulumi.dynamic import CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone, plain
 from components.edge import identity_mark
-from components.edge.identity_mark import Mark
+from components.edge.identity_mark import FLEET_TAG, Mark
 from components.edge.merge_patch import merge_patch
 from components.services import bulk, progress
 from components.services.bulk import Seen
@@ -22,7 +22,6 @@ from components.services.errors import NotFoundError, ServiceError
 from components.services.hub import Hub
 from components.settings import Settings
 
-FLEET_TAG = "deviceFleet"
 _NAMED = 5
 
 Devices = dict[str, dict[str, Any]]

@@ -13,12 +13,12 @@ from components import content
 from components.deployment import guarded, module_inputs
 from components.dynamic import DynamicResource, Provider, gone, is_unknown, plain
 from components.edge import fleet
-from components.edge.identity_mark import MANAGED_BY
+from components.edge.identity_mark import MANAGED_BY, OWN_DEPLOYMENT_TAG
 from components.services import progress
 from components.services.configurations import Configurations, Deployed, Terms
 from components.services.errors import NotFoundError, ServiceError
 from components.services.fleet_rollout import Wanted, carry_out
-from components.services.hub import OWN_DEPLOYMENT_TAG, Hub
+from components.services.hub import Hub
 from components.settings import FleetSettings, Settings
 
 

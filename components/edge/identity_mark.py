@@ -10,6 +10,15 @@ import re
 from typing import NamedTuple
 
 MANAGED_BY = "aml-edge"
+OWN_DEPLOYMENT_TAG, FLEET_TAG = "ownDeployment", "deviceFleet"
+"""Twin tags of ours: on a device with a deployment of its own (the value "device"), which fleet deployments must not reach; on one of a
+DeviceFleet, which it finds its devices by."""
+TAGS = {
+    "managedBy": "marks the devices that this program made",
+    OWN_DEPLOYMENT_TAG: "marks the devices that have a deployment of their own",
+    FLEET_TAG: "marks the devices of aml-edge:fleetDevices",
+}
+"""The tags that are ours alone to set, and what each says."""
 _CHARACTERS = 128  # the hub's limit of `statusReason`
 _OWNER_CHARACTERS = 80
 _MARK = re.compile(rf"managed by {MANAGED_BY}, (?P<owner>.*?)(?:, key generation (?P<generation>\d+))?")

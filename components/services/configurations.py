@@ -14,8 +14,9 @@ from azure.iot.hub.models import (
     QuerySpecification,
 )
 
+from components.edge.identity_mark import OWN_DEPLOYMENT_TAG
 from components.services.errors import NotFoundError, ServiceError
-from components.services.hub import OWN_DEPLOYMENT_TAG, Hub, call
+from components.services.hub import Hub, call
 
 _MOST = 100  # configurations that a hub holds
 _PAGE = 100  # items that a hub gives at a time

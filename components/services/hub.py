@@ -36,8 +36,6 @@ POLICY = "iothubowner"  # the policy with RegistryWrite and ServiceConnect that 
 ATTEMPTS = 5
 LONGEST_PAUSE_SECONDS = 60
 AGENT = "$edgeAgent"
-OWN_DEPLOYMENT_TAG = "ownDeployment"
-"""Twin tag of a device that has a deployment of its own, its value "device": fleet deployments must not reach it."""
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,7 @@ _MEND = "correct it in the stack file: the device or the hub would refuse the ma
 _SYSTEM = re.compile(r"\.systemModules\.(edgeAgent|edgeHub)")
 _MODULE = re.compile(r"\.modules(?:\.(\w+)|\['(.+?)'\])")
 _TWIN = re.compile(r"\$\.modulesContent(?:\.(\w+)|\['([^$'].*?)'\])")
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]")
 _SETTING = re.compile(r"\.(?P<setting>routes|env|createOptions)(?:\d\d)?(?:\.(?P<name>\w+)|\['(?P<quoted>.+?)'\])?")
 
 
@@ -221,7 +222,8 @@ def _inside(path: str, own: str) -> tuple[str, ...]:
     """The setting that a violation's JSON path goes back to; `own` is the scoring module."""
     if twin := _TWIN.match(path):
         name = twin[1] or twin[2]
-        return ("desired",) if name == own else ("modules", name, "desired")
+        _, *below = [plain or number or quoted for plain, number, quoted in _STEP.findall(path[twin.end() :])]
+        return ("desired", *below) if name == own else ("modules", name, "desired", *below)
     owner: tuple[str, ...] = ()
     if system := _SYSTEM.search(path):
         owner = (system[1],)

@@ -12,14 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, WrapValidator, field_validator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-from components.edge import limits
+from components.edge import identity_mark, limits
 from components.edge.names import DEVICE_ID_RULE, is_device_id
 from components.settings.base import SettingsModel, Tags, Whole
 from components.settings.problems import NAMESPACE, Finding, did_you_mean, from_pydantic, refuse, refuse_all
 
 _COLUMNS = ("id", "existing", "status", "keyGeneration")
 DEPLOYMENTS_MAX = 20
-"""How many devices have a deployment each: a hub of one unit takes 20 configuration operations a minute (IoT Hub quotas), Pulumi
+"""How many devices have a deployment each. A hub of one unit takes 20 configuration operations a minute (IoT Hub quotas), Pulumi
 verifies four at a time, and a failed one goes back by two more operations."""
 
 _TAG = "tags."
@@ -50,8 +50,7 @@ class DeviceSettings(SettingsModel):
         findings = [
             Finding(message, "shorten or rename it", path) for path, _, message in limits.excesses(tags) if path
         ]
-        if "managedBy" in tags:
-            findings.append(Finding("marks the devices that this program made", "rename it", ("managedBy",)))
+        findings += [Finding(says, "rename it", (tag,)) for tag, says in identity_mark.TAGS.items() if tag in tags]
         if (size := limits.twin_size(tags)) > limits.TAGS_SIZE_LIMIT:
             findings.append(
                 Finding(f"are {size} bytes by the hub's count; it keeps {limits.TAGS_SIZE_LIMIT}", "shorten them")
@@ -70,7 +69,12 @@ def read_csv(path: Path, name: str) -> tuple[DeviceSettings, ...]:
     Raises:
         PydanticCustomError: with a Finding for everything wrong in any line; for use in a validator of a setting.
     """
-    header, *rows = [*_lines(_text(path, name))] or [(1, [])]
+    try:
+        header, *rows = [*_lines(_text(path, name))] or [(1, [])]
+    except csv.Error as error:  # say, a quote that nothing closes
+        refuse(
+            f"{name} cannot be read as CSV: {error}", "correct the file: a cell that begins with a quote ends with one"
+        )
     findings = list(_bad_columns(name, header[1]))
     if findings:
         refuse_all(findings)
@@ -83,6 +87,8 @@ def read_csv(path: Path, name: str) -> tuple[DeviceSettings, ...]:
         except ValueError as error:
             findings.append(Finding(f"{name} line {line}: {error}", _MEND))
     findings += _doubled(name, devices)
+    if not rows:  # more likely an export that went wrong than the wish to delete every device
+        findings.append(Finding(f"{name} has no device", "write a device a row, or take the file out of the list"))
     if findings:
         refuse_all(findings)
     return tuple(device for _, device in devices)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from components.edge import fleet, target_condition
 from components.edge.names import IMAGE_BY_DIGEST_RULE, is_image_by_digest
@@ -14,9 +15,6 @@ from components.settings.base import SettingsModel, Tags, Whole
 from components.settings.deployment import DeploymentSettings
 from components.settings.devices import DeviceSettings
 from components.settings.problems import Finding, Location, refuse_all
-
-OWN_DEPLOYMENTS_MAX = 20
-"""Pulumi's dynamic provider has four threads, and each deployment of one device holds one until the device is verified."""
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -59,20 +57,21 @@ class FleetSettings(SettingsModel):
         findings = [Finding(reason, _MEND, _location(path)) for path, reason in fleet.problems(self.for_inputs())]
         if self.image is not None and not is_image_by_digest(self.image):
             findings.append(Finding(IMAGE_BY_DIGEST_RULE, _MEND, ("image",)))
+        if self.layered and self.deployment:
+            rule = "is said by the deployment below: a layer adds modules, routes and desired properties"
+            said = [name for name in _NOT_OF_A_LAYER if name in self.deployment.model_fields_set]
+            findings += [Finding(rule, "leave it out", ("deployment", to_camel(name))) for name in said]
         if findings:
             refuse_all(findings)
         return self
 
 
+_NOT_OF_A_LAYER = ("edge_agent", "edge_hub", "time_to_live_secs", "manifest")
 _MEND = "correct it in the stack file: docs/fleet.md has the rules"
 
 
 def conflicts(deployments: Sequence[FleetSettings], devices: Sequence[DeviceSettings]) -> Iterator[Finding]:
     """What several settings break together: doubled names, layers below their base, devices that have a deployment of their own."""
-    if len(devices) > OWN_DEPLOYMENTS_MAX:
-        rule = f"{len(devices)} devices have a deployment of their own here, and at most {OWN_DEPLOYMENTS_MAX} can: each is waited for"
-        fix = "move them to aml-edge:fleetDevices and deploy to them by aml-edge:fleet (docs/fleet.md)"
-        yield Finding(rule, fix, ("devices",))
     names = [one.name for one in deployments]
     for index, one in enumerate(deployments):
         if one.name in names[:index]:

@@ -27,6 +27,20 @@ _EXAMPLES = {
     "route": "'FROM /messages/* INTO $upstream'",
 }
 
+# Pydantic's types of mistakes -> rule and fix, where they hang on nothing else.
+_NUMBER = ("must be a number", "write it as digits, without quotes or units: 0.98")
+_BOOL = ("must be true or false", "{setting} true")
+_SIMPLE = {
+    "string_type": ("must be text", "write the value in quotes in the stack file"),
+    "string_too_short": ("must not be empty", "{setting} <value>"),
+    "list_type": ("must be a list", "write it as a list in the stack file: [...]"),
+    "bool_type": _BOOL,
+    "bool_parsing": _BOOL,
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "int_parsing_size": ("is far too large", "{setting} 1"),
+}
+
 Location = tuple[str | int, ...]
 
 
@@ -124,11 +138,15 @@ def _unknown(location: Location, known: list[str]) -> Problem:
 def _rule(detail: ErrorDetails, location: Location, model: type[BaseModel]) -> tuple[str, str]:
     context: dict[str, Any] = detail.get("ctx", {})
     setting = f"pulumi config set --path '{key(location)}'"
+    if location and location[-1] == "password":  # never in plain text
+        rule = "must be set" if detail["type"] == "missing" else "must be text that is not empty"
+        return rule, f"pulumi config set --path --secret '{key(location)}'"
+    if detail["type"] in _SIMPLE:
+        rule, fix = _SIMPLE[detail["type"]]
+        return rule, fix.format(setting=setting)
     match detail["type"]:
         case "missing":
             return "must be set", f"{setting} {_EXAMPLES.get(str(location[-1]), '<value>')}"
-        case "string_type":
-            return "must be text", "write the value in quotes in the stack file"
         case "literal_error":
             choices = [str(choice) for choice in get_args(_annotation(model, location))]
             meant = did_you_mean(str(detail["input"]), choices)
@@ -140,10 +158,6 @@ def _rule(detail: ErrorDetails, location: Location, model: type[BaseModel]) -> t
         case "model_type" | "model_attributes_type" | "dict_type" | "mapping_type":
             known = _fields(model, location)
             return "must be an object", f"write it as an object{' of ' + ', '.join(known) if known else ''}"
-        case "list_type":
-            return "must be a list", "write it as a list in the stack file: [...]"
-        case "bool_type" | "bool_parsing":
-            return "must be true or false", f"{setting} true"
     return detail["msg"], "correct the value in the stack file"
 
 

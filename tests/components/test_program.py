@@ -312,3 +312,10 @@ def test_a_fleet_is_two_resources_whatever_its_size() -> None:
     )
     assert second["inputs"]["layered"] is True and second["inputs"]["deployment"]["module"] == "extra"
     assert set(done.exports["fleet"]) == {"anomaly", "extra"}
+
+
+def test_nobody_waits_for_a_device_that_is_disabled() -> None:
+    made = run(devices=[{"id": "edge-1"}, {"id": "edge-2", "status": "disabled"}])
+    assert made.error is None, made.error
+    waits = {one["inputs"]["deviceId"]: one["inputs"]["verify"]["enabled"] for one in made.of("EdgeDeployment")}
+    assert waits == {"edge-1": True, "edge-2": False}

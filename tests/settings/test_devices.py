@@ -85,6 +85,10 @@ def test_every_problem_of_every_row_at_once(load_with: Load, root: Path) -> None
         ("id,id\n", ["line 1: 2 columns are called 'id'"]),
         ("id,tags.managedBy\na,me\n", ["line 2, tags.managedBy: marks the devices that this program made"]),
         ("id,tags.a.b\na,x\n", ["line 2, tags[\"a.b\"]: has a key that is empty or holds a dot"]),
+        ("id,tags.deviceFleet\na,me\n", ["line 2, tags.deviceFleet: marks the devices of aml-edge:fleetDevices"]),
+        ("id,tags.ownDeployment\na,me\n", ["line 2, tags.ownDeployment: marks the devices that have a deployment"]),
+        ("id,tags.site\n", ["has no device"]),
+        (f'id,tags.site\na,"{"x" * 140_000}\n', ["cannot be read as CSV"]),
         (b"id\n\xff\n", ["is not UTF-8"]),
     ],
 )  # fmt: skip

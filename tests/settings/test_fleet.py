@@ -84,6 +84,12 @@ def test_names_and_priorities_together(tmp_path: Path) -> None:
     settings(tmp_path, fleet=[layer])  # its base may be somebody else's
 
 
+def test_a_layer_says_nothing_of_the_runtime(tmp_path: Path) -> None:
+    base = {"module": "extra", "edgeAgent": {"env": {"A": "b"}}, "edgeHub": {}, "timeToLiveSecs": 60}
+    found = keys(tmp_path, fleet=[{**ANOMALY, "layered": True, "deployment": base}])
+    assert found == [f"fleet[0].deployment.{name}" for name in ("edgeAgent", "edgeHub", "timeToLiveSecs")]
+
+
 def test_fleet_devices(tmp_path: Path) -> None:
     (tmp_path / "devices.csv").write_text("id,tags.site,status\na,lab,\nb,hall,disabled\n")
     found = settings(tmp_path, fleetDevices=[{"csv": "devices.csv"}]).fleet_devices
