@@ -5,6 +5,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 FILE ?= scoring/readings.json
+FORCE ?=
+export FORCE # as it is: a reason may hold any sign
 
 .DEFAULT_GOAL := help
 .PHONY: help up preview score down destroy clean env environment promote rollback pr-preview test lint lock train
@@ -35,16 +37,16 @@ env: $(READY) ## Print the environment of the local stacks: eval "$$(make -s env
 	@$(RUN) -m tools env
 
 promote: $(READY) ## What FROM runs goes to TO, asked for first: make promote FROM=dev TO=staging
-	@$(RUN) -m tools promote --source "$(or $(FROM),dev)" --target "$(TO)" --force "$(FORCE)" $(if $(YES),--yes)
+	@$(RUN) -m tools promote --source="$(or $(FROM),dev)" --target="$(TO)" --force="$$FORCE" $(if $(YES),--yes)
 
 rollback: $(READY) ## What a stack ran before: make rollback STACK=prod
-	@$(RUN) -m tools rollback --target "$(STACK)" $(if $(YES),--yes)
+	@$(RUN) -m tools rollback --target="$(STACK)" $(if $(YES),--yes)
 
 pr-preview: $(READY) ## The comment that a pull request onto BASE would get: make pr-preview BASE=main
-	@$(RUN) -m tools pr-preview --base "$(or $(BASE),main)"
+	@$(RUN) -m tools pr-preview --base="$(or $(BASE),main)"
 
 environment: $(READY) ## Write a stack file for real Azure: make environment NAME=prod-eu FROM=dev
-	@$(RUN) -m tools environment --name "$(NAME)" --source "$(or $(FROM),dev)"
+	@$(RUN) -m tools environment --name="$(NAME)" --source="$(or $(FROM),dev)"
 
 test: $(READY) ## Run all tests, the real engine and real containers included
 	@$(RUN) -m tools.testing

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
     brought = commands.add_parser("up", help="bring a stack up with its policies")
     brought.add_argument("--stack", required=True)
-    brought.set_defaults(run=lambda arguments: run.up(arguments.stack, Path.cwd()))
+    brought.set_defaults(run=lambda arguments: _told(lambda: run.up(arguments.stack, Path.cwd())))
 
     promoted = commands.add_parser(
         "promote", help="bring what one stack runs to another, as `make promote` does locally"
@@ -90,6 +90,9 @@ def _told(work: Callable[[], None]) -> int:
     except ToolError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to go on\n")
+        return 130
     return 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline import comment, diagnostics
 from pipeline.preview import PreviewError, parse
-from tools import policy_pack
+from tools import bringup, policy_pack
 
 
 def preview(
@@ -36,11 +36,11 @@ def write(stack: str, json_text: str, said: str, exit_code: int, head: Path, bas
         return comment.broken(str(error), said, context)
 
 
-def up(stack: str, project: Path) -> int:
-    """The exit code of `pulumi up`, which previews first: what a policy forbids ends it before anything is made."""
+def up(stack: str, project: Path) -> None:
+    """`pulumi up`, which previews first: what a policy forbids ends it before anything is made. Raises ToolError."""
     flags = policy_pack.flags(stack, project / "policy")
     command = ["pulumi", "up", "--yes", "--stack", stack, "--non-interactive", *flags]
-    return subprocess.run(command, cwd=project, check=False).returncode
+    bringup.call(command, os.environ, project, "pulumi up")
 
 
 def _run(command: list[str], project: Path, env: Mapping[str, str] | None) -> subprocess.CompletedProcess[str]:

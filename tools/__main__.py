@@ -66,13 +66,17 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _promote(arguments: argparse.Namespace) -> None:
+    promotion.stack_file(arguments.target)  # before anything is made for it
     values = bringup.prepare()
-    bringup.select_stack(values, arguments.target)
+    bringup.make_stack(values, arguments.target)
     promotion.promote(values, arguments.source, arguments.target, force=arguments.force, yes=arguments.yes)
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
-    promotion.rollback(bringup.prepare(), arguments.target, yes=arguments.yes)
+    promotion.stack_file(arguments.target)
+    values = bringup.prepare()
+    bringup.make_stack(values, arguments.target)
+    promotion.rollback(values, arguments.target, yes=arguments.yes)
 
 
 def _pr_preview(arguments: argparse.Namespace) -> None:

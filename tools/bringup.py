@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,13 @@ def current() -> dict[str, str]:
     return environment.variables(made, docker_host, base, pulumi_cli.ensure())
 
 
-def call(command: list[str], values: dict[str, str]) -> None:
-    """Run a program in the environment, its output shown as it comes. Raises ToolError with its exit code."""
-    shown = " ".join(Path(command[0]).name if index == 0 else part for index, part in enumerate(command))
-    process = subprocess.Popen(command, cwd=ROOT, env=environment.for_process(values))
+def call(command: list[str], values: Mapping[str, str], folder: Path = ROOT, shown: str = "") -> None:
+    """Run a program in the environment, its output shown as it comes. Raises ToolError with its exit code.
+
+    `shown` is what messages call it, where the whole command would be too much.
+    """
+    shown = shown or " ".join(Path(command[0]).name if index == 0 else part for index, part in enumerate(command))
+    process = subprocess.Popen(command, cwd=folder, env=environment.for_process(dict(values)))
     interrupted = False
     while True:
         try:
@@ -72,6 +76,13 @@ def call(command: list[str], values: dict[str, str]) -> None:
 def select_stack(values: dict[str, str], stack: str = STACK) -> None:
     free_dead_lock(values, stack)
     call(["pulumi", "stack", "select", "--create", "--stack", stack, "--non-interactive"], values)
+
+
+def make_stack(values: dict[str, str], stack: str) -> None:
+    """In the backend, where it is not there yet. What a shell's plain `pulumi` works on stays the stack that was selected."""
+    free_dead_lock(values, stack)
+    if stack not in {one["name"] for one in pulumi.read(values, "stack", "ls", "--json")}:
+        call(["pulumi", "stack", "init", "--no-select", "--stack", stack, "--non-interactive"], values)
 
 
 def free_dead_lock(values: dict[str, str], stack: str) -> None:

@@ -16,8 +16,8 @@ import yaml
 from tools.console import ToolError, say
 from tools.environment import ROOT
 
-# Pulumi's own rule for a stack's name.
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+# Pulumi's own rule for a stack's name, without those that read as a folder or as an option.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _SECRET = re.compile(r"^\s+secure:", re.MULTILINE)
 _LOCAL_ONLY = re.compile(r"^(encryptionsalt|secretsprovider|encryptedkey):.*\n?", re.MULTILINE)
 _BASE_IMAGE = re.compile(r"(?<=baseImage: )aml-edge/base:.*")
@@ -29,11 +29,11 @@ _LOCAL_REF = re.compile(r"^    ref: 127\.", re.MULTILINE)
 def write(name: str, source: str, folder: Path = ROOT) -> Path:
     """`Pulumi.<name>.yaml` from `Pulumi.<source>.yaml`, comments kept, and its policy levels. Never overwrites. Raises ToolError."""
     if not _NAME.fullmatch(name):
-        raise ToolError(f"'{name}' is no name for an environment: letters, digits, '-', '_' and '.', 100 at most")
+        raise ToolError(f"'{name}' is no name for an environment: letters, digits, '_', '-' and '.' (not first), 100 at most")
     origin, target = folder / f"Pulumi.{source}.yaml", folder / f"Pulumi.{name}.yaml"
     if not origin.exists():
-        there = sorted(path.name.split(".")[1] for path in folder.glob("Pulumi.*.yaml"))
-        raise ToolError(f"there is no {origin.name} to start from; FROM may be one of: {', '.join(there)}")
+        there = sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in folder.glob("Pulumi.*.yaml"))
+        raise ToolError(f"there is no Pulumi.{source}.yaml to start from; FROM may be one of: {', '.join(there)}")
     levels = folder / "policy" / "levels"
     for file in (target, levels / f"{name}.json"):
         if file.exists():

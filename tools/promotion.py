@@ -5,12 +5,11 @@ A promotion is an edit of `Pulumi.<stack>.yaml`, so that a commit holds it, a pu
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools import environment, policy_pack, release
+from tools import bringup, policy_pack, release
 from tools.console import ToolError, say
 from tools.environment import ROOT
 from tools.release import Release
@@ -24,6 +23,7 @@ def promote(
     `source` may be a full name, `organization/project/stack`. `force` is the reason for
     promoting a stack that is not healthy; it is written into the stack file too.
     """
+    stack_file(target, project)
     if _short(source) == target:
         raise ToolError("FROM and TO are the same stack")
     stack = release.source(values, source, project)
@@ -47,10 +47,21 @@ def rollback(values: Mapping[str, str], stack: str, *, yes: bool = False, projec
     _write_and_apply(values, stack, found, yes, project)
 
 
+def stack_file(stack: str, project: Path = ROOT) -> Path:
+    """Raises ToolError where there is none: a stack that nobody described is a name mistyped."""
+    there = sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in project.glob("Pulumi.*.yaml"))
+    if stack in there:
+        return project / f"Pulumi.{stack}.yaml"
+    if not stack:
+        raise ToolError(f"name the stack (TO=.. of promote, STACK=.. of rollback), one of: {', '.join(there)}")
+    raise ToolError(
+        f"there is no Pulumi.{stack}.yaml; the stack is one of {', '.join(there)}, or a new one: "
+        "make environment NAME=.. FROM=prod"
+    )
+
+
 def _write_and_apply(values: Mapping[str, str], stack: str, wanted: Release, yes: bool, project: Path) -> None:
-    file = project / f"Pulumi.{stack}.yaml"
-    if not file.exists():
-        raise ToolError(f"there is no {file.name}; write one with: make environment NAME={stack} FROM=prod")
+    file = stack_file(stack, project)
     kept = file.read_bytes()
     flags = ["--stack", stack, "--non-interactive"]
     checks = policy_pack.flags(stack, project / "policy")
@@ -91,6 +102,4 @@ def _confirmed(question: str, read: Callable[[str], str] = input) -> bool:
 
 
 def _call(values: Mapping[str, str], project: Path, *arguments: str) -> None:
-    done = subprocess.run(["pulumi", *arguments], cwd=project, env=environment.for_process(dict(values)), check=False)
-    if done.returncode:
-        raise ToolError(f"`pulumi {arguments[0]}` ended with exit code {done.returncode}; see its output above")
+    bringup.call(["pulumi", *arguments], values, project, f"pulumi {arguments[0]}")

@@ -173,7 +173,10 @@ def before(stack: str, project: Path = ROOT) -> Release:
         raise ToolError(f"there is no {name}")
     present = read(file.read_text())
     for commit in _git(project, "log", "--format=%H", "--", name).split():
-        earlier = read(_git(project, "show", f"{commit}:./{name}"))
+        try:
+            earlier = read(_git(project, "show", f"{commit}:./{name}"))
+        except yaml.YAMLError:
+            continue  # that commit's file could never be brought up
         if earlier and (not present or earlier.ref != present.ref):
             return earlier
     raise ToolError(

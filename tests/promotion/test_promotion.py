@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import functools
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
-from tools import policy_pack, promotion, release
+from tools import bringup, new_environment, policy_pack, promotion, release
 from tools.console import ToolError
 from tools.release import Model, Release, Source
 
@@ -110,7 +110,8 @@ def test_the_way_an_image_starts_goes_with_it() -> None:
 def project(tmp_path: Path) -> Path:
     """A project with a staging stack of its own and a git history."""
     for name in ("Pulumi.yaml", "Pulumi.staging.yaml"):
-        shutil.copyfile(ROOT / name, tmp_path / name)
+        text = (ROOT / name).read_text()
+        (tmp_path / name).write_text(new_environment._PROMOTED.sub("", text))  # whatever was promoted in this clone
     _git(tmp_path, "init", "-q")
     _commit(tmp_path)
     return tmp_path
@@ -200,6 +201,36 @@ def test_rollback_finds_what_was_committed_before(project: Path) -> None:
     assert release.before("staging", project) == old
     promotion.write(values, "staging", old, project)
     assert release.before("staging", project) == new, "the way back from a way back"
+
+
+def test_rollback_passes_over_a_file_that_could_not_be_read(project: Path) -> None:
+    promotion.write(_values(project), "staging", Release(OLD, "f0", "package", ()), project)
+    _commit(project)
+    file = project / "Pulumi.staging.yaml"
+    text = file.read_text()
+    file.write_text("config: [")
+    _commit(project)
+    file.write_text(text.replace(OLD, REF))
+    assert release.before("staging", project).ref == OLD
+
+
+@pytest.mark.parametrize("name", ["", "nosuch", "../staging", "staging "])
+def test_a_stack_that_nobody_described_is_not_made(name: str, project: Path) -> None:
+    with pytest.raises(ToolError, match=r"one of:? staging"):
+        promotion.promote({}, "dev", name, project=project)
+    assert sorted(path.name for path in project.glob("Pulumi.*.yaml")) == ["Pulumi.staging.yaml"]
+
+
+def test_making_a_stack_leaves_the_selected_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make promote TO=prod` must not turn the next plain `pulumi destroy` into one of prod."""
+    monkeypatch.chdir(project)
+    values = _values(project)
+    monkeypatch.setattr(bringup, "call", functools.partial(bringup.call, folder=project))
+    monkeypatch.setattr(bringup.pulumi, "read", functools.partial(bringup.pulumi.read, project=project))
+    for _ in range(2):
+        bringup.make_stack(values, "prod")
+    stacks = {one["name"]: one["current"] for one in bringup.pulumi.read(values, "stack", "ls", "--json")}
+    assert stacks == {"prod": False, "staging": True}
 
 
 def test_a_promotion_that_is_refused_leaves_the_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,8 @@ def test_an_image_in_a_real_registry_stays(tmp_path: Path) -> None:
     [
         ("prod eu", "dev", "is no name"),
         ("../prod", "dev", "is no name"),
+        ("..", "dev", "is no name"),
+        ("-x", "dev", "is no name"),
         ("prod", "nowhere", "FROM may be one of: dev"),
         ("dev", "dev", "exists already"),
     ],
