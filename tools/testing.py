@@ -1,4 +1,7 @@
-"""`make test`: the tools that the tests need, then pytest. Every test makes its own local Azure; nothing of a running one is touched."""
+"""`make test`: the tools that the tests need, then pytest. Every test makes its own local Azure; nothing of a running one is touched.
+
+Without arguments all tests run, side by side where the machine has the cores; with arguments it is pytest as it is.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,10 @@ from tools import bringup, environment, system
 from tools.console import ToolError, say
 from tools.environment import ROOT
 
+MOST_WORKERS = 4  # each has a local Azure of its own, and the Docker engine is one for all
+# A file stays with one worker, since its tests may tell a story; in their order, so that a worker makes a room's local Azure once.
+ALL = ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadfile", "--no-loadscope-reorder"]
+
 
 def main() -> int:
     try:
@@ -17,7 +24,7 @@ def main() -> int:
     except ToolError as error:
         say(f"error: {error}")
         return error.exit_code
-    command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+    command = [sys.executable, "-m", "pytest", *(sys.argv[1:] or ALL)]
     return subprocess.run(command, cwd=ROOT, env=environment.for_process(values), check=False).returncode
 
 
