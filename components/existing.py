@@ -12,7 +12,7 @@ from components.services import azure, lookup
 from components.services import hub as hubs
 from components.services.aml import client
 from components.services.errors import DeniedError, NotFoundError, ServiceError
-from components.settings import Settings
+from components.settings import NAMESPACE, Settings
 
 T = TypeVar("T")
 
@@ -46,30 +46,31 @@ def look_up(settings: Settings) -> Existing:
     """Read from Azure what the settings call existing; no request where they do not.
 
     Raises:
-        pulumi.RunError: what is not there or cannot be used, all of it, with what was looked for and where; before any resource.
+        pulumi.RunError: what is not there or cannot be used, all of it, with its key and where it was looked for; before any
+            resource.
     """
     problems: list[str] = []
 
-    def tried(look: Callable[..., T], *arguments: Any) -> T | None:
+    def tried(key: str, look: Callable[..., T], *arguments: Any) -> T | None:
         try:
             return look(*arguments)
         except ServiceError as error:
-            problems.append(str(error))
+            problems.append(f"{NAMESPACE}:{key}: {error}")
             return None
 
-    workspace = tried(_named, lookup.WORKSPACE, settings.workspace.existing)
-    registry = tried(_named, lookup.REGISTRY, settings.registry.existing)
-    hub = tried(_named, lookup.HUB, settings.hub.existing)
+    workspace = tried("workspace.existing", _named, lookup.WORKSPACE, settings.workspace.existing)
+    registry = tried("registry.existing", _named, lookup.REGISTRY, settings.registry.existing)
+    hub = tried("hub.existing", _named, lookup.HUB, settings.hub.existing)
     if workspace:
-        registry = tried(_registry_of, workspace, registry)
+        registry = tried("workspace.existing", _registry_of, workspace, registry)
     if registry:
-        tried(_check_admin_user, registry, settings.registry.enable_admin_user)
-    named = [model.existing for model in settings.all_models if model.existing]
-    models = [tried(_model, workspace, existing) for existing in named] if workspace else []
+        tried("registry.enableAdminUser", _check_admin_user, registry, settings.registry.enable_admin_user)
+    named = [(place, model.existing) for place, model in settings.placed_models if model.existing]
+    models = [tried(f"{place}.existing", _model, workspace, name) for place, name in named] if workspace else []
     if hub:
         for device in settings.devices:
             if device.existing:
-                tried(_check_device, hub, device.id)
+                tried("devices", _check_device, hub, device.id)
     if problems:
         raise pulumi.RunError("\n".join(problems))
     return Existing(
@@ -135,6 +136,6 @@ def _model(workspace: dict[str, Any], existing: str) -> ExistingModel:
         found: dict[str, Any] = client.call(client.workspace_config(workspace["id"]), "find_model", arguments)
     except NotFoundError as error:
         where = f"the workspace {workspace['name']} has no such model"
-        advice = "Correct aml-edge:model.existing, or leave it out to register the file."
+        advice = "Correct the name or the version, or leave `existing` out to register the file."
         raise NotFoundError("find the registered model", repr(existing), where, advice) from error
     return ExistingModel(found["id"], found["contentHash"] or f"registered as {found['id']}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ def find(kind: str, name: str) -> dict[str, Any]:
     if kind == WORKSPACE and name.endswith(".json"):
         return _get(what, _id_from_config(Path(name)))
     if name.startswith("/"):
+        if not re.fullmatch(rf"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/{kind}/[^/]+", name, re.IGNORECASE):
+            advice = f"Write /subscriptions/ID/resourceGroups/GROUP/providers/{kind}/NAME, or the name alone."
+            raise ServiceError(f"find the {what}", repr(name), "this is not the ARM id of one", advice)
         return _get(what, name)
     subscription = subscription_id()
     where = f"the subscription {subscription}"

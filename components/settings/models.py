@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from components.edge import conda
 from components.edge.fingerprint import hash_named
 from components.edge.names import (
     IMAGE_BY_DIGEST_RULE,
@@ -113,6 +114,19 @@ class ImageSettings(SettingsModel):
     """Of the promoted image, for its tag."""
     description: str = ""
     tags: Tags = Field(default_factory=dict)
+
+    @field_validator("conda_file")
+    @classmethod
+    def _conda_file(cls, conda_file: str, info: ValidationInfo) -> str:
+        """What the builders without conda cannot install, said with everything else."""
+        if info.data.get("builder") in ("acr", "docker"):
+            root: Path = (info.context or {}).get("root") or Path.cwd()
+            try:
+                conda.pip_requirements((root / conda_file).read_text(encoding="utf-8"))
+            except conda.CondaError as error:
+                rule, _, fix = str(error).partition("; ")
+                refuse(rule, fix or "correct it, or use image.builder azureml, which builds with conda")
+        return conda_file
 
     @field_validator("dependencies")
     @classmethod
@@ -215,6 +229,11 @@ class Settings(SettingsModel):
     def all_models(self) -> list[ModelSettings]:
         """The models of the image, `model` first."""
         return [self.model, *self.models]
+
+    @property
+    def placed_models(self) -> list[tuple[str, ModelSettings]]:
+        """The same, each with its key: `model`, `models[0]`, ..."""
+        return [("model", self.model), *((f"models[{index}]", model) for index, model in enumerate(self.models))]
 
     @field_validator("devices")
     @classmethod

@@ -92,6 +92,8 @@ def from_pydantic(error: ValidationError, model: type[BaseModel]) -> Iterator[Pr
     """Problems in the order in which the model lists its settings."""
     for detail in error.errors(include_url=False):
         location = tuple(detail["loc"])
+        if detail["type"] != "extra_forbidden":
+            location = _as_written(model, location)
         if detail["type"] == "settings":
             for finding in detail["ctx"]["findings"]:
                 inside = (*location, *finding.inside)
@@ -188,6 +190,17 @@ def _annotation(model: type[BaseModel], location: Location) -> Any:
             found = get_args(found)[-1] if get_args(found) else None
         found = _without_none(found)
     return found
+
+
+def _as_written(model: type[BaseModel], location: Location) -> Location:
+    """Where a default is refused, pydantic names the field (`conda_file`) and not its key (`condaFile`)."""
+    written: Location = ()
+    for step in location:
+        found = _annotation(model, written)
+        named = isinstance(found, type) and issubclass(found, BaseModel)
+        field = found.model_fields.get(str(step)) if named else None
+        written += ((field and field.alias) or step,)
+    return written
 
 
 def _without_none(annotation: Any) -> Any:

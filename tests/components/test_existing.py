@@ -53,12 +53,27 @@ def test_all_that_is_wrong_is_said_at_once(
             model={"existing": "nowhere:7"},
             devices=called("there-edge", "missing-1", "there-plain"),
         )
-    lines = [line for line in str(caught.value).splitlines() if line.startswith("could not")]
+    lines = [line for line in str(caught.value).splitlines() if line.startswith("aml-edge:")]
     assert len(lines) == 3
-    assert lines[0].startswith("could not find the registered model 'nowhere:7': the workspace componentsml has no")
-    assert re.match(r"could not find the existing device 'missing-1': 404 .*\(componentshub\)", lines[1])
-    assert lines[2] == "could not use the existing device 'there-plain': it is not an IoT Edge device"
+    model = "aml-edge:model.existing: could not find the registered model 'nowhere:7'"
+    assert lines[0].startswith(f"{model}: the workspace componentsml has no")
+    assert re.match(
+        r"aml-edge:devices: could not find the existing device 'missing-1': 404 .*\(componentshub\)", lines[1]
+    )
+    assert lines[2] == "aml-edge:devices: could not use the existing device 'there-plain': it is not an IoT Edge device"
     assert "pulumi refresh" not in str(caught.value)
+
+
+def test_an_id_of_something_else_is_refused_with_its_key(
+    azure: Cloud, hub_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub in the registry's place would have been asked for its admin user."""
+    with pytest.raises(pulumi.RunError) as caught:
+        look_up(monkeypatch, registry={"existing": hub_id}, hub={"existing": "/subscriptions/x"})
+    registry, hub = (line for line in str(caught.value).splitlines() if line.startswith("aml-edge:"))
+    assert registry.startswith(f"aml-edge:registry.existing: could not find the container registry '{hub_id}'")
+    assert hub.startswith("aml-edge:hub.existing: could not find the IoT hub '/subscriptions/x'")
+    assert "Microsoft.ContainerRegistry/registries/NAME" in str(caught.value)
 
 
 def test_whoever_may_not_ask_the_hub_is_told_so_and_goes_on(

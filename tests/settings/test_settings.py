@@ -301,6 +301,23 @@ def test_what_a_variable_that_nobody_set_leaves_is_refused(load_with: Load, empt
     assert sorted(keys) == sorted(["workspace.existing", "registry.existing", "hub.existing", "model.path", *image])
 
 
+@pytest.mark.parametrize("builder", ["docker", "acr"])
+def test_what_only_conda_can_install_is_refused_for_builders_without_it(
+    load_with: Load, problem: Refused, root: Path, builder: str
+) -> None:
+    (root / "scoring/myenv.yml").write_text("dependencies: [python=3.11, mkl, cudatoolkit=11.8, pip]\n")
+    said = problem("image.condaFile", image={"builder": builder})
+    assert "asks for mkl, cudatoolkit, which pip cannot install" in said
+    assert "Fix: use image.builder azureml" in said
+    assert load_with(image={"builder": "azureml"})
+
+
+def test_keys_are_named_as_they_are_written(problem: Refused, root: Path) -> None:
+    assert "did you mean 'condaFile'?" in problem("image.conda_file", image={"conda_file": "scoring/myenv.yml"})
+    (root / "scoring/myenv.yml").unlink()
+    assert "there is no file" in problem("image.condaFile")
+
+
 def test_every_problem_of_every_dependency_at_once(load_with: Load, root: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load_with(image={"dependencies": ["none.py", "scoring/score.py", "gone"]})
