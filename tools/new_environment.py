@@ -29,7 +29,9 @@ _LOCAL_REF = re.compile(r"^    ref: 127\.", re.MULTILINE)
 def write(name: str, source: str, folder: Path = ROOT) -> Path:
     """`Pulumi.<name>.yaml` from `Pulumi.<source>.yaml`, comments kept, and its policy levels. Never overwrites. Raises ToolError."""
     if not _NAME.fullmatch(name):
-        raise ToolError(f"'{name}' is no name for an environment: letters, digits, '_', '-' and '.' (not first), 100 at most")
+        raise ToolError(
+            f"'{name}' is no name for an environment: letters, digits, '_', '-' and '.' (not first), 100 at most"
+        )
     origin, target = folder / f"Pulumi.{source}.yaml", folder / f"Pulumi.{name}.yaml"
     if not origin.exists():
         there = sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in folder.glob("Pulumi.*.yaml"))
