@@ -67,6 +67,8 @@ def _write_and_apply(values: Mapping[str, str], stack: str, wanted: Release, yes
     checks = policy_pack.flags(stack, project / "policy")
     try:
         write(values, stack, wanted, project)
+        if file.read_bytes() == kept:
+            say(f"  {file.name} names it already; the preview says whether {stack} lacks anything of it")
         _call(values, project, "preview", "--diff", *flags, *checks)
         if not yes and not _confirmed(f"Bring {stack} to {wanted.ref}?"):
             raise ToolError(f"nothing was changed; {file.name} is as it was")

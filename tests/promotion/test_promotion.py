@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
-from tools import bringup, new_environment, policy_pack, promotion, release
+from tools import bringup, new_environment, policy_pack, promotion, pulumi, release
 from tools.console import ToolError
 from tools.release import Model, Release, Source
 
@@ -226,10 +226,10 @@ def test_making_a_stack_leaves_the_selected_one(project: Path, monkeypatch: pyte
     monkeypatch.chdir(project)
     values = _values(project)
     monkeypatch.setattr(bringup, "call", functools.partial(bringup.call, folder=project))
-    monkeypatch.setattr(bringup.pulumi, "read", functools.partial(bringup.pulumi.read, project=project))
+    monkeypatch.setattr(pulumi, "read", functools.partial(pulumi.read, project=project))
     for _ in range(2):
         bringup.make_stack(values, "prod")
-    stacks = {one["name"]: one["current"] for one in bringup.pulumi.read(values, "stack", "ls", "--json")}
+    stacks = {one["name"]: one["current"] for one in pulumi.read(values, "stack", "ls", "--json")}
     assert stacks == {"prod": False, "staging": True}
 
 
