@@ -45,3 +45,9 @@ def content_hash(modules_content: Mapping[str, Any]) -> str:
     """Of everything but the registries' logins: passwords must not be guessable from the state."""
     bare = manifest.without_credentials({"modulesContent": modules_content})
     return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
+
+
+def logins(modules_content: Mapping[str, Any]) -> Any:
+    """The registry logins of a complete deployment; None where there are none."""
+    agent = modules_content["$edgeAgent"]["properties.desired"]
+    return ((agent.get("runtime") or {}).get("settings") or {}).get("registryCredentials") or None

@@ -89,9 +89,12 @@ class EdgeDeploymentProvider(Provider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
             hub = Hub(props["hubId"])
-            seen = content.content_hash(_applied(hub, props["deviceId"], list(props["applied"])))
+            applied = _applied(hub, props["deviceId"], list(props["applied"]))
         except NotFoundError:
             return gone()
+        seen = content.content_hash(applied)
+        if content.logins(applied) != content.logins(content.rendered(props)["modulesContent"]):
+            seen += ", other registry logins"  # which no hash may hold
         return ReadResult(id_, {**props, "contentHash": seen})
 
     def drifted(self, olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:

@@ -103,6 +103,12 @@ def test_the_life_of_a_deployment(
     assert list(modules(others, device_id)) == ["scorer"]
     assert life.up(inputs) == "same"
 
+    twin = Twin(properties=TwinProperties(desired={"runtime": {"settings": {"registryCredentials": None}}}))
+    others.update_module_twin(device_id, "$edgeAgent", twin)
+    assert life.refresh()
+    assert life.up(inputs) == "update", "without the logins the device could not pull again"
+    assert life.up(inputs) == "same"
+
     life.destroy()
     assert modules(others, device_id) == {}
     desired = others.get_module_twin(device_id, "$edgeAgent").properties.desired
