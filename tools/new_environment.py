@@ -65,7 +65,7 @@ def _next_steps(file: Path, name: str) -> str:
     review = ["azure-native:location", "aml-edge:registry.sku, aml-edge:hub.sku", "aml-edge:devices", "aml-edge:tags"]
     if image.get("builder") == "azureml":
         review.append("aml-edge:image.builder: acr builds in Azure without azureml-core, whose support has ended")
-    if not config.get("aml-edge:protect"):
+    if str(config.get("aml-edge:protect")).lower() != "true":  # Pulumi writes it as text
         review.append("aml-edge:protect: true, where something must not be lost")
     steps = [f"wrote {file.name}. Review:", *(f"  - {line}" for line in review)]
     steps += ["Then, in a shell without `make env` and logged in to Azure:"]

@@ -139,9 +139,12 @@ def _values(folder: Path) -> dict[str, str]:
     return values
 
 
-def test_the_stack_files_edit_keeps_comments_and_order(project: Path) -> None:
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_the_stack_files_edit_keeps_comments_and_order(name: str, project: Path) -> None:
+    """And every other line: a pull request shows the promotion alone."""
     file = project / "Pulumi.staging.yaml"
-    file.write_text(file.read_text().replace("name: anomaly", "name: anomaly # the product's name"))
+    text = new_environment._PROMOTED.sub("", (ROOT / f"Pulumi.{name}.yaml").read_text())
+    file.write_text(text.replace("name: anomaly", "name: anomaly # the product's name"))
     before = file.read_text().splitlines()
     wanted = release.release(source())
     promotion.write(_values(project), "staging", wanted, project)

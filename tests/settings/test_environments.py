@@ -73,7 +73,11 @@ def test_environments_differ_where_they_should() -> None:
     made = {stack: committed(stack) for stack in ("dev", "staging", "prod")}
     for stack, config in made.items():
         assert config["aml-edge:tags"] == {"environment": stack}
-    assert [config.get("aml-edge:protect", False) for config in made.values()] == [False, False, True]
+    assert [str(config.get("aml-edge:protect", False)).lower() for config in made.values()] == [
+        "false",
+        "false",
+        "true",
+    ]
     assert [config["aml-edge:registry"]["sku"] for config in made.values()] == ["Basic", "Basic", "Standard"]
     assert made["prod"]["aml-edge:image"]["retain"] is made["prod"]["aml-edge:model"]["retain"] is True
     devices = [entry["id"] for config in made.values() for entry in config["aml-edge:devices"]]

@@ -64,7 +64,7 @@ def test_a_real_one_from_prod_is_protected_and_waits_for_an_image(
     text = origin.read_text().replace("    builder: none\n", f"    builder: none\n{promoted}")
     origin.write_text(text.replace("    name: best_model\n", f"    name: best_model\n    contentHash: {'b' * 64}\n"))
     made = yaml.safe_load(new_environment.write("prod-eu", "prod", folder).read_text())["config"]
-    assert made["aml-edge:protect"] is True
+    assert made["aml-edge:protect"] == "true", "as Pulumi writes it: a promotion changes no other line"
     assert set(made["aml-edge:image"]) == {"name", "builder", "retain"}, "no image of the local Azure's"
     assert "contentHash" not in made["aml-edge:model"]
     assert "pipeline promote --source ... --target prod-eu" in capsys.readouterr().err
