@@ -98,7 +98,11 @@ def _told(work: Callable[[], None]) -> int:
 
 def _comment(arguments: argparse.Namespace) -> int:
     """0 also for a failed preview: its comment is what was asked for."""
-    said = arguments.diagnostics.read_text(errors="replace") if arguments.diagnostics else ""
+    try:
+        said = arguments.diagnostics.read_text(errors="replace") if arguments.diagnostics else ""
+    except OSError as error:  # no comment rather than one that misses the violations
+        sys.stderr.write(f"error: {arguments.diagnostics} holds the violations and cannot be read: {error.strerror}\n")
+        return 1
     text = sys.stdin.buffer.read().decode(errors="replace")
     sys.stdout.write(run.write(arguments.stack, text, said, arguments.exit_code, Path.cwd(), arguments.base))
     return 0

@@ -37,6 +37,8 @@ def promote(
     if problems:
         say(f"  {source}: {'; '.join(problems)} - promoted all the same: {force}")
         wanted = wanted.forced(force)
+    elif force.strip():
+        say(f"  {source} is fit to be promoted: FORCE was not needed and is written nowhere")
     _write_and_apply(values, target, wanted, yes, project)
 
 

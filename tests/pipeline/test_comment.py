@@ -204,6 +204,9 @@ def test_the_command(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("<!-- aml-edge preview dev -->\n")
     assert "⛔ `no-tags` on `hub`: text of it" in done.stdout
+    lost = _command(recorded("hub-sku"), "--diagnostics", str(tmp_path / "nosuch"))
+    assert (lost.returncode, lost.stdout) == (1, ""), "no comment rather than one without the violations"
+    assert "Traceback" not in lost.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"a": 1}', "error: no Pulumi.yaml\n"])
