@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -77,13 +77,10 @@ class FleetDeploymentProvider(Provider):
         return [*found, *content.problems(inputs)]
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        rollout = plain(_news.get("rollout")) or {}
-        waves = len(rollout.get("waves") or [])
-        if waves > 1 and rollout["wave"] == waves and plain(_olds.get("deployment")) != plain(_news.get("deployment")):
-            line = f"new content goes to everybody at once, rollout.wave being {waves} of {waves}; 1 begins with the first wave"
-            progress.say(
-                f"fleet {_news['name']}", line
-            )  # not refused: so is the way back to a content that everybody had
+        for line in _warnings(
+            plain(_olds), plain(_news)
+        ):  # not refused: so is the way back to a content that everybody had
+            progress.say(f"fleet {_news['name']}", line)
         return super().diff(_id, _olds, _news)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -110,6 +107,19 @@ class FleetDeploymentProvider(Provider):
             return
         for one in configurations.labelled(fleet.MANAGED_FOR, _label(_props)):
             configurations.delete(one.id)
+
+
+def _warnings(olds: Mapping[str, Any], news: Mapping[str, Any]) -> Iterator[str]:
+    """What a preview says of waves that do not go up one by one."""
+    rollout, before = news.get("rollout") or {}, olds.get("rollout") or {}
+    waves, wave, had = len(rollout.get("waves") or []), rollout.get("wave", 0), before.get("wave", 0)
+    if olds.get("deployment") != news.get("deployment"):
+        if waves > 1 and wave == waves:
+            yield f"new content goes to everybody at once, rollout.wave being {waves} of {waves}; 1 begins with the first wave"
+    elif olds and fleet.is_last_wave(before) and not fleet.is_last_wave(rollout):
+        yield f"wave {wave} of {waves} for content that everybody has: the devices of later waves keep it and are nobody's"
+    elif 0 < wave < had:
+        yield f"rollout.wave goes from {had} to {wave}: the devices of the later waves go back to the content before"
 
 
 def _carry_out(props: Mapping[str, Any], olds: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -74,3 +74,16 @@ def test_new_content_for_everybody_at_once_is_said(wave: int, told: bool, capsys
     assert ("goes to everybody at once" in capsys.readouterr().out) is told
     assert life.preview(inputs(rollout=rollout)) == "same"
     assert "everybody" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("had", "wave", "told"), [(3, 1, "that everybody has"), (2, 1, "goes from 2 to 1"), (1, 2, ""), (2, 3, "")]
+)
+def test_waves_that_go_back_are_said(had: int, wave: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rollout = {"waves": ["deviceId = 'a'", "deviceId = 'b'", "*"], "wave": had, "minSuccess": 1, "withinMinutes": 1}
+    life = Life(FleetDeploymentProvider())
+    life.id, life.outs = "there", inputs(rollout=rollout)
+    assert life.preview(inputs(rollout={**rollout, "wave": wave})) == "update"
+    said = capsys.readouterr().out
+    assert told in said
+    assert bool(said) is bool(told)
