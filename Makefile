@@ -31,7 +31,7 @@ destroy: $(READY) ## Destroy the dev stack
 
 clean: ## Stop and remove everything that this clone made
 	@[ ! -e $(READY) ] || $(RUN) -m tools clean
-	@rm -rf .local $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .local $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 env: $(READY) ## Print the environment of the local stacks: eval "$$(make -s env)"
 	@$(RUN) -m tools env
