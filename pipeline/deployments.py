@@ -9,15 +9,16 @@ import yaml
 
 from pipeline.markdown import code, fence
 from pipeline.preview import Change
-from pipeline.values import clean, show
+from pipeline.values import SECRET, clean, show
 
 _CONTEXT = 2
 _LINES = 60
+_SIDES = ("old", "new")
 
 
 def is_deployment(change: Change) -> bool:
     """Of one device or of a fleet: whatever has the settings of a manifest."""
-    return any(isinstance(change.inputs(side).get("deployment"), dict) for side in ("old", "new"))
+    return any(_is_secret(change, side) or isinstance(change.inputs(side).get("deployment"), dict) for side in _SIDES)
 
 
 def reach(change: Change) -> str:
@@ -53,6 +54,8 @@ def _wave(rollout: Any) -> list[str]:
 
 def diff(change: Change) -> str:
     """A fenced diff; empty where the settings are the same (only credentials changed)."""
+    if any(_is_secret(change, side) for side in _SIDES):
+        return "Its settings are encrypted, before or after: what changes in them is not shown."
     lines = list(
         difflib.unified_diff(
             _text(change, "old"), _text(change, "new"), fromfile="now", tofile="after", lineterm="", n=_CONTEXT
@@ -63,6 +66,10 @@ def diff(change: Change) -> str:
     if len(lines) > _LINES:
         lines = [*lines[:_LINES], f"… {len(lines) - _LINES} more lines"]
     return fence("\n".join(lines), "diff")
+
+
+def _is_secret(change: Change, side: str) -> bool:
+    return bool(clean(change.inputs(side).get("deployment")) == SECRET)
 
 
 def _text(change: Change, side: str) -> list[str]:

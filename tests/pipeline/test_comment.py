@@ -270,6 +270,19 @@ def test_no_part_of_a_preview_breaks_out_of_its_place() -> None:
             assert len(re.findall(r"(?<!\\)\|", line)) in (4, 5)
 
 
+@pytest.mark.parametrize("secret", ["[secret]", {"4dabf18193072939515e22adb298388d": "1b47", "value": "hunter2"}])
+@pytest.mark.parametrize("sides", [("newState",), ("oldState", "newState")])
+def test_settings_that_are_encrypted_do_not_look_removed(sides: tuple[str, ...], secret: Any) -> None:
+    plain = {"inputs": {"deployment": {"image": "r.io/x"}, "deviceId": "edge-1"}, "custom": True}
+    hidden = {"inputs": {"deployment": secret, "deviceId": "edge-1"}, "custom": True}
+    step = {"op": "update", "urn": URN, "oldState": plain, "newState": plain, **dict.fromkeys(sides, hidden)}
+    made = run.write("dev", json.dumps({"steps": [step]}), "", 0, Path(), None)
+    assert "are encrypted" in made
+    assert "device `edge-1`" in made
+    assert "-image" not in made
+    assert "hunter2" not in made
+
+
 def test_a_comment_fits_whatever_was_said() -> None:
     steps = [
         {
