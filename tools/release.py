@@ -80,6 +80,8 @@ class Source:
     updates: Iterable[Mapping[str, Any]]
     """The newest first: {kind, result, ...}."""
     config: Mapping[str, Any]
+    pending: Iterable[Mapping[str, Any]] = ()
+    """What an update has begun and not ended. Histories of backends of one's own list an update only when it has ended."""
 
 
 def source(values: Mapping[str, str], name: str, project: Path = ROOT) -> Source:
@@ -100,6 +102,7 @@ def source(values: Mapping[str, str], name: str, project: Path = ROOT) -> Source
         resources=(state.get("deployment") or {}).get("resources") or [],
         updates=ask("stack", "history", "--json", "--page-size", "20") or [],
         config=ask("config", "--json"),
+        pending=(state.get("deployment") or {}).get("pending_operations") or [],
     )
 
 
@@ -109,6 +112,8 @@ def unfit(stack: Source) -> list[str]:
     last = next((update for update in stack.updates if update.get("kind") == "update"), None)
     if last and last.get("result") != "succeeded":
         problems.append(f"its last update {last.get('result') or 'has not ended'}")
+    if stack.pending:
+        problems.append("an update of it is under way or was cut off")
     image = str(stack.outputs.get("imageRef", ""))
     if not _REF.fullmatch(image):
         problems.append("it exports no image by digest (imageRef)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,11 @@ def test_a_fleet_is_fit_when_its_rollout_has_reached_everybody(rollout: Any, pro
 )
 def test_a_failed_update_leaves_old_outputs_that_look_healthy(updates: Any, fit: bool) -> None:
     assert bool(release.unfit(source(updates=updates))) is not fit
+
+
+def test_an_update_under_way_is_seen_though_no_history_lists_it() -> None:
+    begun = replace(source(), pending=[{"type": "updating", "resource": {}}])
+    assert release.unfit(begun) == ["an update of it is under way or was cut off"]
 
 
 def test_a_release_names_its_lineage() -> None:
