@@ -13,8 +13,8 @@ from components import content
 from components.dynamic import DynamicResource, Provider, gone
 from components.edge import manifest
 from components.edge.create_options import APP_ROOT, PACKAGE_SOURCE
-from components.edge.identity_mark import OWN_DEPLOYMENT_TAG
-from components.services import probe, progress, rollback, rollout
+from components.edge.identity_mark import IMAGES_TAG, OWN_DEPLOYMENT_TAG
+from components.services import deployed, probe, progress, rollback, rollout
 from components.services.errors import NotFoundError, RolloutError, ServiceError
 from components.services.hub import Hub
 from components.settings import NAMESPACE, DeploymentSettings, DeviceSettings, Settings
@@ -112,7 +112,7 @@ class EdgeDeploymentProvider(Provider):
         try:
             hub = Hub(_props["hubId"])
             version = hub.apply(device_id, manifest.base_manifest())
-            hub.merge_tags(device_id, {OWN_DEPLOYMENT_TAG: None})
+            hub.merge_tags(device_id, {OWN_DEPLOYMENT_TAG: None, IMAGES_TAG: None})
             if not hub.is_online(device_id):
                 say("left with the base manifest; the device is not connected and takes it up when it is")
                 return
@@ -129,7 +129,10 @@ def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[
     made = content.rendered(props)["modulesContent"]
     hub = Hub(props["hubId"])
     _refuse_ruled(hub, device_id)
-    hub.merge_tags(device_id, {OWN_DEPLOYMENT_TAG: "device"})
+    image = what_runs(props["deployment"])
+    ran = [entry for entry in (good or {}).get("history") or [] if entry["image"] != image]
+    named = deployed.note([image, *(entry["image"] for entry in ran)])
+    hub.merge_tags(device_id, {OWN_DEPLOYMENT_TAG: "device", **named})
     version = hub.apply(device_id, {"modulesContent": made})
     say(f"applied version {version} of the deployment")
     health = "not verified"
@@ -142,12 +145,10 @@ def _roll_out(props: Mapping[str, Any], good: Mapping[str, Any] | None) -> dict[
         except RolloutError as failure:
             if failure.replaced or props.get("onFailure", "rollback") != "rollback":
                 raise
-            before, named = _before(good, props["registries"])
+            before, called = _before(good, props["registries"])
             module = props["deployment"]["module"]
-            raise rollback.roll_back(hub, device_id, failure, module, before, named, timeout, say) from None
+            raise rollback.roll_back(hub, device_id, failure, module, before, called, timeout, say) from None
         health = "healthy"
-    image = what_runs(props["deployment"])
-    ran = [entry for entry in (good or {}).get("history") or [] if entry["image"] != image]
     return {
         **props,
         "version": version,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from components.edge import conda
 from components.image_inputs import BASE_IMAGE, ModelImageInputs, image_fingerprint
 from components.services import base_image, builders, progress, registry
 from components.services.builders import BuildRequest, BuiltImage, ModelFile
+from components.services.deployed import ImagesInUse
 from components.services.errors import NotFoundError, ServiceError
-from components.services.hub import Hub
 
 
 class ModelImageProvider(Provider):
@@ -143,16 +142,22 @@ def _outputs(props: dict[str, Any], image: BuiltImage, before: list[dict[str, An
 
 
 def _without_old(props: dict[str, Any], pushed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`pushed` after the images beyond `keepImages` were deleted, but for those that a device has or is to have.
+    """`pushed` after the images beyond `keepImages` were deleted, but for those that a device has, is to have or had lately.
 
     Tidying up: what cannot be done is said and left for the next time, it fails no update.
     """
     kept, left = pushed[-props["keepImages"] :], list(pushed)
-    for entry in reversed(pushed[: -props["keepImages"]]):
+    old = pushed[: -props["keepImages"]]
+    try:
+        in_use = _in_use(props) if old else ()
+    except ServiceError as error:
+        progress.say(f"image {props['name']}", f"kept the old images: {error}")
+        return pushed
+    for entry in reversed(old):
+        if in_use is None or entry["ref"] in in_use:
+            kept.insert(0, entry)
+            continue
         try:
-            if _is_deployed(props, entry["ref"]):
-                kept.insert(0, entry)
-                continue
             left.remove(entry)
             _discard(props, entry, left)
             progress.say(f"image {props['name']}", f"deleted the old {entry['ref']}")
@@ -162,19 +167,10 @@ def _without_old(props: dict[str, Any], pushed: list[dict[str, Any]]) -> list[di
     return kept
 
 
-def _is_deployed(props: dict[str, Any], ref: str) -> bool:
-    """Whether a device's $edgeAgent is told to run it, or says that it does."""
+def _in_use(props: dict[str, Any]) -> Container[str] | None:
+    """None where nobody knows what is deployed."""
     place = props.get("deployedTo")
-    if place is None:
-        return True
-    hub, digest = Hub(place["hubId"]), ref.partition("@")[2]
-    for device in place["devices"]:
-        try:
-            if digest in json.dumps(hub.agent_twin(device)):
-                return True
-        except NotFoundError:  # a device that is not made yet
-            continue
-    return False
+    return ImagesInUse(place["hubId"], place["devices"]) if place else None
 
 
 def _discard(props: dict[str, Any], entry: dict[str, Any], left: list[dict[str, Any]]) -> None:

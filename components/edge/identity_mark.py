@@ -10,12 +10,13 @@ import re
 from typing import NamedTuple
 
 MANAGED_BY = "aml-edge"
-OWN_DEPLOYMENT_TAG, FLEET_TAG = "ownDeployment", "deviceFleet"
-"""Twin tags of ours: on a device with a deployment of its own (the value "device"), which fleet deployments must not reach; on one of a
-DeviceFleet, which it finds its devices by."""
+OWN_DEPLOYMENT_TAG, IMAGES_TAG, FLEET_TAG = "ownDeployment", "deployedImages", "deviceFleet"
+"""Twin tags of ours: on a device with a deployment of its own (the value "device"), which fleet deployments must not reach, and the digests
+of the images in that deployment and its history; on one of a DeviceFleet, which it finds its devices by."""
 TAGS = {
     "managedBy": "marks the devices that this program made",
     OWN_DEPLOYMENT_TAG: "marks the devices that have a deployment of their own",
+    IMAGES_TAG: "says which images the device's deployment and its history name",
     FLEET_TAG: "marks the devices of aml-edge:fleetDevices",
 }
 """The tags that are ours alone to set, and what each says."""

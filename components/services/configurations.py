@@ -59,9 +59,12 @@ class Configurations:
 
     def labelled(self, label: str, value: str) -> list[Deployed]:
         """Those that have the label, the oldest first."""
-        found = call("list the configurations of", self.hub.host_name, lambda: self._sdk.get_configurations(_MOST))
-        own = [_deployed(one) for one in found if (one.labels or {}).get(label) == value]
+        own = [_deployed(one) for one in self._all() if (one.labels or {}).get(label) == value]
         return sorted(own, key=lambda one: one.created)
+
+    def contents(self) -> list[Json]:
+        """The modulesContent of every automatic deployment of the hub, ours or not, credentials included."""
+        return [one.content.modules_content for one in self._all() if one.content and one.content.modules_content]
 
     def find(self, configuration_id: str) -> Deployed | None:
         doing = "read the configuration"
@@ -105,6 +108,10 @@ class Configurations:
             return []
         own = f"{edge_devices(target)} AND tags.{OWN_DEPLOYMENT_TAG} = 'device'"
         return [str(row["deviceId"]) for row in query(self.hub, f"SELECT deviceId FROM devices WHERE {own}", most)]  # noqa: S608
+
+    def _all(self) -> list[Configuration]:
+        found = call("list the configurations of", self.hub.host_name, lambda: self._sdk.get_configurations(_MOST))
+        return list(found)
 
     @property
     def _sdk(self) -> Any:

@@ -13,6 +13,8 @@ import requests
 from components.edge import manifest
 from components.image import ModelImageProvider
 from components.services import registry
+from components.services.configurations import Configurations, Terms
+from components.services.deployed import note
 from components.services.errors import ServiceError
 from components.services.hub import Hub
 from tests.builders.place import SCRIPT, Place
@@ -104,6 +106,23 @@ def test_old_images_are_deleted_but_never_one_that_a_device_has(place: Place, hu
     assert [entry["imageId"] for entry in stack.state["pushed"]] == ["f3", "f4", "f2"]
     assert stack.there() == ["f3", "f4", "f2"]
     assert place.digest("f0", "kept") is None
+
+
+def test_old_images_stay_while_a_history_or_a_fleet_names_them(place: Place, hub_id: str) -> None:
+    stack = Stack(place, "named", deployedTo={"hubId": hub_id, "devices": ["edge-1"]})
+    first, second = stack.up("f0")["ref"], stack.up("f1")["ref"]
+    hub = Hub(hub_id)
+    hub.merge_tags("edge-1", note([first, "manifest 0123456789ab"]))
+    module = {"settings": {"image": second}}
+    content = {"$edgeAgent": {"properties.desired.modules.scorer": module}}
+    Configurations(hub).create("old-wave", content, Terms("tags.ring = 'late'", 1, {}, {}))
+    for number in range(2, 6):
+        stack.up(f"f{number}")
+    assert stack.there() == ["f0", "f1", "f3", "f4", "f5"], "f2 alone has no name anywhere"
+    Configurations(hub).delete("old-wave")
+    hub.merge_tags("edge-1", note([]))
+    stack.up("f6")
+    assert stack.there() == ["f4", "f5", "f6"]
 
 
 def test_nothing_is_deleted_while_nobody_knows_what_is_deployed(place: Place) -> None:
