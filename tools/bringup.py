@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -58,15 +59,24 @@ def call(command: list[str], values: Mapping[str, str], folder: Path = ROOT, sho
     shown = shown or " ".join(Path(command[0]).name if index == 0 else part for index, part in enumerate(command))
     process = subprocess.Popen(command, cwd=folder, env=environment.for_process(dict(values)))
     interrupted = False
-    while True:
-        try:
-            code = process.wait()
-            break
-        except (
-            KeyboardInterrupt
-        ):  # the terminal has told the child too: it ends by itself, and must not be left half way
-            interrupted = True
-            say(f"interrupted: waiting until `{shown}` has finished what is under way; Ctrl-C again stops it at once")
+
+    def on_terminate(*_: object) -> None:  # unlike Ctrl-C, it comes to us alone
+        process.send_signal(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, on_terminate)
+    try:
+        while True:
+            try:
+                code = process.wait()
+                break
+            except KeyboardInterrupt:  # the child ends by itself, and must not be left half way
+                interrupted = True
+                say(
+                    f"interrupted: waiting until `{shown}` has finished what is under way; Ctrl-C again stops it at once"
+                )
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if interrupted:
         raise KeyboardInterrupt
     if code:

@@ -41,7 +41,7 @@ def comment(base: str, stack: str = STACK) -> tuple[str, int]:
             say("  preview the working tree on it")
             return previews.preview(stack, scratch / "head", scratch / "base", process)
         finally:
-            _tear_down(stack, scratch, process)
+            _tear_down(process)
 
 
 def _base(base: str, folder: Path) -> None:
@@ -76,14 +76,10 @@ def _environment(scratch: Path) -> dict[str, str]:
     return environment.variables(made, docker_host, base_image, cli, scratch)
 
 
-def _tear_down(stack: str, scratch: Path, process: dict[str, str]) -> None:
-    """Containers and networks of the scratch devices go with the stack; a failure here must not hide what went wrong before."""
+def _tear_down(process: dict[str, str]) -> None:
+    """All of the scratch local Azure, in Docker too; a failure here must not hide what went wrong before."""
     say("  take it down")
-    for command in (
-        ["pulumi", "destroy", "--yes", "--skip-preview", "--stack", stack],
-        [sys.executable, "-m", "localazure", "down"],
-    ):
-        cwd = scratch / "base" if command[0] == "pulumi" else ROOT
-        done = subprocess.run(command, cwd=cwd, env=process, capture_output=True, text=True, check=False)
-        if done.returncode:
-            say(f"  cleaning up: `{' '.join(command[:3])}` ended with {done.returncode}")
+    command = [sys.executable, "-m", "localazure", "remove"]
+    done = subprocess.run(command, cwd=ROOT, env=process, capture_output=True, text=True, check=False)
+    if done.returncode:
+        say(f"  cleaning up: `python -m localazure remove` ended with {done.returncode}: {done.stderr.strip()[-300:]}")
