@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from components.settings.models import (
     Settings,
     WorkspaceSettings,
 )
-from components.settings.problems import NAMESPACE, Problem, SettingsError, from_pydantic, key
+from components.settings.problems import NAMESPACE, Problem, SettingsError, from_pydantic, key, wrong_places
 
 __all__ = [
     "BUILDERS",
@@ -47,6 +48,8 @@ __all__ = [
     "load",
     "load_from_pulumi",
 ]
+
+_ROUNDS = 5  # of looking for what a wrong setting hides; one is enough but for stacks that are wrong on purpose
 
 # What a stack without the key has. The objects' own defaults are in their models.
 _DEFAULTS: dict[str, Any] = {
@@ -79,10 +82,12 @@ def load(values: Mapping[str, Any], *, root: Path | None = None, secrets: Collec
         SettingsError: with every problem.
     """
     given, problems = _parsed(_own(values))
+    everything, context = {**_DEFAULTS, **given}, {"root": root or Path.cwd()}
     try:
-        settings = Settings.model_validate({**_DEFAULTS, **given}, context={"root": root or Path.cwd()})
+        settings = Settings.model_validate(everything, context=context)
     except ValidationError as error:
         problems += from_pydantic(error, Settings)
+        problems += _hidden_by(error, everything, context)
         settings = None
     problems += _doubled_devices(given.get("devices"))
     if secrets is not None:
@@ -132,6 +137,36 @@ def _parsed(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
                 problems.append(Problem(key((name,)), None, f"must be {kind}", fix))
                 del parsed[name]
     return parsed, problems
+
+
+def _hidden_by(error: ValidationError, values: Mapping[str, Any], context: dict[str, Any]) -> list[Problem]:
+    """What else is wrong. Rules between settings are asked only where each of them is right, so the wrong ones are left out and all is
+    asked again, some times over. What is then said of an object that lacks one comes of leaving it out, and is dropped."""
+    rest, lacking, found = copy.deepcopy(dict(values)), set[str](), list[Problem]()
+    for _ in range(_ROUNDS):
+        for location, owner in wrong_places(error):
+            lacking.add(key(owner))
+            _leave_out(rest, location)
+        try:
+            Settings.model_validate({**_DEFAULTS, **rest}, context=context)
+            break
+        except ValidationError as again:
+            error = again
+        found += [
+            problem
+            for problem in from_pydantic(error, Settings)
+            if not any(problem.key.startswith(one) for one in lacking)
+        ]
+    return found
+
+
+def _leave_out(values: Any, location: Sequence[str | int]) -> None:
+    """Take out the value at a location that is in objects alone: in a list, those after it would get other places."""
+    *way, last = location or ("",)
+    for step in way:
+        values = values.get(step) if isinstance(values, dict) else None
+    if isinstance(values, dict):
+        values.pop(last, None)
 
 
 def _doubled_devices(devices: Any) -> Iterator[Problem]:

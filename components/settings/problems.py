@@ -107,6 +107,17 @@ def from_pydantic(error: ValidationError, model: type[BaseModel]) -> Iterator[Pr
             yield Problem(key(location), value, rule, fix)
 
 
+def wrong_places(error: ValidationError) -> Iterator[tuple[Location, Location]]:
+    """What to leave out to be rid of each mistake, and the object that lacks something then: a wrong value, or an object that lacks one."""
+    for detail in error.errors(include_url=False):
+        location = tuple(detail["loc"])
+        findings = detail["ctx"]["findings"] if detail["type"] == "settings" else [Finding("", "")]
+        for finding in findings:
+            place = (*location, *finding.inside)
+            owner = place[:-1] or place
+            yield (owner if detail["type"] == "missing" else place), owner
+
+
 def key(location: Location) -> str:
     """`aml-edge:devices[0].tags["a b"]`: the syntax of `pulumi config set --path`."""
     first, *rest = location or ("",)

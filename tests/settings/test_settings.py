@@ -448,6 +448,29 @@ def test_everything_wrong_is_reported_at_once_in_the_order_of_the_stack_file(roo
     assert "\n  15. aml-edge:" in str(caught.value)
 
 
+def test_a_wrong_setting_hides_no_rule_between_others(root: Path) -> None:
+    """Those need every setting to be right, and the wrong one elsewhere must not cost a second try."""
+    with pytest.raises(SettingsError) as caught:
+        load(
+            {
+                "model": {"path": "scoring/model.pkl"},
+                "image": {"name": "X"},
+                "registry": {"enableAdminUser": True},
+                "devices": [{"id": "a", "existing": True}],
+                "deployment": {"modules": {"scorer": {"image": "server/a:1"}, "b": {"image": "B A D"}}},
+            },
+            root=root,
+        )
+    keys = {found.key.removeprefix("aml-edge:") for found in caught.value.problems}
+    assert keys == {
+        "image.name",
+        "registry.enableAdminUser",
+        "devices[0].existing",
+        "deployment.modules.b.image",
+        "deployment",
+    }
+
+
 def test_values_that_may_be_secret_are_not_shown(load_with: Load) -> None:
     secret = "hunter2"
     with pytest.raises(SettingsError) as caught:
