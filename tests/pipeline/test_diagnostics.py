@@ -7,7 +7,7 @@ from pipeline.diagnostics import Violation, errors, violations
 PRINTED = """\
  +  pulumi:pulumi:Stack aml-edge-dev create error: preview failed
 Policies:
-    \x1b[31m❌\x1b[0m aml-edge@v0.0.1 (local: /work/aml-edge/policy/pack)
+    \x1b[31m❌\x1b[0m aml-edge@v0.0.1 (local: /src/aml-edge/policy/pack)
         - [advisory]  deployment-verified  (pulumi-python:dynamic/edge:EdgeDeployment: edge-1-deployment)
           A deployment waits.
           onFailure is 'keep'. Fix: Set it.
