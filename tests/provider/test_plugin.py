@@ -145,7 +145,7 @@ class TestRefusals:
             unconfigured.configure(metadataHost="127.0.0.1:9")
 
     def test_a_server_that_is_no_cloud(self, unconfigured: Plugin, azure: Instance, arm: ArmDouble) -> None:
-        with pytest.raises(grpc.RpcError, match="HTTP status 404"):
+        with pytest.raises(grpc.RpcError, match="HTTP status 501"):
             unconfigured.configure(metadataHost=f"{azure.arm_url}/elsewhere")
 
     def test_work_before_configure(self, unconfigured: Plugin) -> None:
