@@ -47,8 +47,8 @@ class Runtime(TypedDict):
     timeToLiveSecs: NotRequired[int]
 
 
-class OtherModule(TypedDict):
-    """A module beside the scoring one: its createOptions are the user's alone, its image may have a tag."""
+class Container(TypedDict):
+    """How a module runs, ours or another."""
 
     image: str
     env: NotRequired[Mapping[str, Any]]
@@ -58,24 +58,19 @@ class OtherModule(TypedDict):
     startupOrder: NotRequired[int]
     imagePullPolicy: NotRequired[str]
     desired: NotRequired[Mapping[str, Any]]
+    """Desired properties of the module's own twin; left out, they stay as they are."""
 
 
-class Deployment(Runtime):
+class OtherModule(Container):
+    """A module beside the scoring one: its createOptions are the user's alone, its image may have a tag."""
+
+
+class Deployment(Runtime, Container):
     """What a scoring module is deployed with. `routes`: name -> route text or {route, priority, timeToLiveSecs}; left out, every
     message of a leaf device enters `amlInput` and what the module sends goes upstream."""
 
     module: str
-    image: str
-    env: NotRequired[Mapping[str, Any]]
-    createOptions: NotRequired[Mapping[str, Any]]
-    status: NotRequired[str]
-    restartPolicy: NotRequired[str]
-    startupOrder: NotRequired[int]
-    imagePullPolicy: NotRequired[str]
     routes: NotRequired[Mapping[str, Any]]
-    desired: NotRequired[Mapping[str, Any]]
-    """Desired properties of the module's own twin; left out, they stay as they are."""
-
     modules: NotRequired[Mapping[str, OtherModule]]
     manifest: NotRequired[Mapping[str, Any]]
     """Somebody's own `modulesContent`, in place of `modules` and the runtime's part."""
