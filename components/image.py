@@ -146,8 +146,7 @@ def _without_old(props: dict[str, Any], pushed: list[dict[str, Any]]) -> list[di
 
     Tidying up: what cannot be done is said and left for the next time, it fails no update.
     """
-    kept, left = pushed[-props["keepImages"] :], list(pushed)
-    old = pushed[: -props["keepImages"]]
+    old, kept, left = pushed[: -props["keepImages"]], pushed[-props["keepImages"] :], pushed
     try:
         in_use = _in_use(props) if old else ()
     except ServiceError as error:
@@ -158,8 +157,9 @@ def _without_old(props: dict[str, Any], pushed: list[dict[str, Any]]) -> list[di
             kept.insert(0, entry)
             continue
         try:
-            left.remove(entry)
-            _discard(props, entry, left)
+            rest = [other for other in left if other is not entry]
+            _discard(props, entry, rest)
+            left = rest
             progress.say(f"image {props['name']}", f"deleted the old {entry['ref']}")
         except ServiceError as error:
             kept.insert(0, entry)
