@@ -109,8 +109,9 @@ class DeviceIdentityProvider(Provider):
         before, now = plain(_olds.get("keyGeneration") or 1), result.inputs.get("keyGeneration") or 1
         same = _olds.get("deviceId") == news.get("deviceId") and _olds.get("hubId") == news.get("hubId")
         if same and before > now:
-            reason = f"cannot go back from {before} to {now}: earlier keys are not kept; write {before}, or {before + 1} to rotate"
-            result.failures.append(CheckFailure("keyGeneration", reason))
+            rule = f"its keyGeneration cannot go back from {before} to {now}: earlier keys are not kept; "
+            # of the device, since Pulumi shows the value of the input, and the first generation has none
+            result.failures.append(CheckFailure("deviceId", f"{rule}write {before}, or {before + 1} to rotate"))
         return result
 
     def create(self, props: dict[str, Any]) -> CreateResult:

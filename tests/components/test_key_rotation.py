@@ -90,7 +90,7 @@ def test_generations_do_not_go_back(life: Life, wanted: Callable[..., dict[str, 
     for lower in (2, 1):
         with pytest.raises(CheckError) as caught:
             life.up(wanted(lower))
-        assert "write 3, or 4 to rotate" in caught.value.problems["keyGeneration"]
+        assert "write 3, or 4 to rotate" in caught.value.problems["deviceId"]
 
 
 def test_the_hub_may_be_ahead_of_the_settings(
