@@ -41,6 +41,12 @@ KINDS = ("old", "plain", "raw", "schema")
 READINGS: list[dict[str, Any]] = json.loads((PROJECT / "scoring" / "readings.json").read_text())
 ANOMALIES = [False, True, True]
 
+
+def script_of(kind: str) -> Path:
+    """`plain` is the project's own."""
+    return PROJECT / "scoring" / "score.py" if kind == "plain" else HERE / f"{kind}.py"
+
+
 Image = Callable[[str, str], str]
 """(builder, kind) -> the image's name on the engine, pulled by its digest."""
 
@@ -98,14 +104,14 @@ def image(
 def _build(builder: str, kind: str, registry_id: str, workspace_id: str, models: list[ModelFile]) -> str:
     name, _, mode = builder.partition("/")
     said: list[str] = []
-    others = [HERE / f"{other}.py" for other in KINDS if other != kind] if builder == "acr" and kind in KINDS else []
+    others = [script_of(other) for other in KINDS if other != kind] if builder == "acr" and kind in KINDS else []
     request = BuildRequest(
         workspace_id=workspace_id,
         registry_id=registry_id,
         name=f"table-{builder.replace('/', '-').lower()}",
         fingerprint=uuid.uuid4().hex,
         models=models,
-        script=HERE / f"{kind}.py",
+        script=script_of(kind),
         conda_file=HERE / "old.yml",
         runtime=RUNTIME,
         dependencies=others,
@@ -125,7 +131,7 @@ def module_of(
     """Run as the deployment runs it."""
     options = HARDENED["HostConfig"]
     source = f"/{PACKAGE_SOURCE}" if builder == "azureml/package" else ""
-    chosen = {"AZUREML_ENTRY_SCRIPT": f"{kind}.py"} if builder == "acr" else {}
+    chosen = {"AZUREML_ENTRY_SCRIPT": script_of(kind).name} if builder == "acr" else {}
     container = engine.containers.run(
         ref,
         entrypoint=["python", f"{APP_ROOT}{source}/edge_runtime"],
