@@ -6,15 +6,20 @@ side (the device SDK has port 8883 hard-coded, and Docker trusts registries in 1
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import hmac
+import io
 import json
 import os
 import secrets
 import socket
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 ARM_PORT = 20443  # ARM, tokens, Azure ML and blobs: one TLS listener
 IDENTITY_PORT = 20080  # the managed-identity endpoint, plain http as on a virtual machine
@@ -123,19 +128,41 @@ def load_or_create(folder: Path) -> Instance:
 
 
 def _free_address(folder: Path) -> str:
-    """Start at a number drawn from the folder's path, so that two clones made at once rarely want the same one."""
-    first = uuid.uuid5(uuid.NAMESPACE_URL, folder.absolute().as_uri()).int % 250
-    for step in range(250):
-        number = 2 + (first + step) % 250
-        if number == 53:  # systemd-resolved
-            continue
-        address = f"127.0.0.{number}"
-        if all(_can_bind(address, port) for port in (ARM_PORT, IDENTITY_PORT, MQTT_PORT)):
-            return address
+    """Each search begins where this user's last one ended: an address whose instance does not listen yet, or is down for a moment,
+    comes to another instance only after all others have."""
+    with _last_number(folder) as file:
+        last = file.read()
+        first = int(last) if last.isdecimal() else 0
+        for step in range(1, 251):
+            number = 2 + (first - 2 + step) % 250
+            if number == 53:  # systemd-resolved
+                continue
+            address = f"127.0.0.{number}"
+            if all(_can_bind(address, port) for port in (ARM_PORT, IDENTITY_PORT, MQTT_PORT)):
+                file.seek(0)
+                file.truncate()
+                file.write(str(number))
+                return address
     raise InstanceError(
         f"no loopback address 127.0.0.2 .. 127.0.0.251 has the ports {ARM_PORT}, {IDENTITY_PORT} and {MQTT_PORT} free; "
         "stop another local Azure ('make down' in its clone) or what listens on all addresses at one of these ports"
     )
+
+
+@contextlib.contextmanager
+def _last_number(folder: Path) -> Iterator[IO[str]]:
+    """The last number that was given, for one process at a time. A user without a cache folder begins anywhere."""
+    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localazure" / "last-address"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file: IO[str] = place.open("a+")
+    except OSError:
+        file = io.StringIO(str(uuid.uuid5(uuid.NAMESPACE_URL, folder.absolute().as_uri()).int % 250))
+    with file:
+        if not isinstance(file, io.StringIO):
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+        yield file
 
 
 def _can_bind(address: str, port: int) -> bool:

@@ -4,6 +4,8 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
+
 from localazure import instance
 from localazure.instance import IDENTITY_PORT, Instance, load, load_or_create
 
@@ -16,12 +18,28 @@ def test_the_same_folder_is_the_same_instance(tmp_path: Path) -> None:
     assert tmp_path.stat().st_mode & 0o077 == 0
 
 
-def test_a_taken_address_is_passed_over(tmp_path: Path) -> None:
-    folder = tmp_path / "one"
-    wanted = load_or_create(folder)
-    (folder / "instance.json").unlink()
-    with socket.create_server((wanted.address, IDENTITY_PORT)):
-        assert load_or_create(folder).address != wanted.address
+def test_a_taken_address_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    last = tmp_path / "localazure" / "last-address"
+    taken = load_or_create(tmp_path / "one").address
+    last.write_text(str(int(taken.rpartition(".")[2]) - 1))  # the next search would begin with the same again
+    with socket.create_server((taken, IDENTITY_PORT)):
+        assert load_or_create(tmp_path / "two").address != taken
+
+
+@pytest.mark.parametrize("last", ["", "1", "251", "nonsense"])
+def test_no_address_is_given_twice_in_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    """Nobody listens at any of them yet, as when several begin at once or one is down for a moment."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "localazure").mkdir()
+    (tmp_path / "localazure" / "last-address").write_text(last)
+    assert len({load_or_create(tmp_path / str(number)).address for number in range(20)}) == 20
+
+
+def test_a_user_without_a_cache_folder_gets_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert load_or_create(tmp_path / "one").address.startswith("127.0.0.")
 
 
 def test_two_at_once_agree(tmp_path: Path) -> None:
