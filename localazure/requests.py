@@ -12,7 +12,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,24 +69,27 @@ class LoggedApp:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        answer = _Answer(send)
+
+        def log(status: int | None) -> None:
+            self._log.append(self._entry(scope, status, time.perf_counter() - started))
+
+        answer = _Answer(send, log)
         try:
             await self._app(scope, receive, answer)
             await answer.flush()
         except Exception:
-            await self._failed(scope, receive, send, answer)
+            await self._failed(scope, receive, answer)
         finally:
-            self._log.append(self._entry(scope, answer.status, time.perf_counter() - started))
+            answer.log()
 
-    async def _failed(self, scope: Scope, receive: Receive, send: Send, answer: _Answer) -> None:
+    async def _failed(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         request_id = str(uuid.uuid4())
         _log.exception("request %s failed: %s %s on %s", request_id, scope["method"], scope["path"], self._listener)
         if answer.sent:
             return  # the client has half an answer already; the server closes the connection
-        answer.status = 500
         message = f"{scope['method']} {scope['path']} failed inside the local Azure (request {request_id}); the traceback is in daemon.log"
         body = {"error": {"code": "InternalServerError", "message": message}}
-        await JSONResponse(body, 500, {"x-ms-request-id": request_id})(scope, receive, send)
+        await JSONResponse(body, 500, {"x-ms-request-id": request_id})(scope, receive, answer.instead())
 
     def _entry(self, scope: Scope, status: int | None, seconds: float) -> dict[str, Any]:
         headers = dict(scope["headers"])
@@ -107,12 +110,14 @@ class LoggedApp:
 @dataclass
 class _Answer:
     """Passes an answer on, except a 500: that one waits until the app returns (its own 500) or raises (replaced by ours, because
-    Starlette answers text/plain before it raises)."""
+    Starlette answers text/plain before it raises). The log has its line before the last piece is out: whoever has the answer finds it."""
 
     send: Send
+    write: Callable[[int | None], None]
     status: int | None = None
     sent: bool = False
     _held: list[Message] = field(default_factory=list)
+    _logged: bool = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -121,11 +126,26 @@ class _Answer:
             self._held.append(message)
             return
         self.sent = True
-        await self.send(message)
+        await self._pass_on(message)
 
     async def flush(self) -> None:
         for message in self._held:
-            await self.send(message)
+            await self._pass_on(message)
+
+    def instead(self) -> Send:
+        """For the answer in place of the one that is held."""
+        self.status = 500
+        return self._pass_on
+
+    def log(self) -> None:
+        if not self._logged:
+            self._logged = True
+            self.write(self.status)
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.log()
+        await self.send(message)
 
 
 def redacted(query: str) -> str:

@@ -123,3 +123,25 @@ def test_the_command_line_s_own_questions_are_no_traffic(tmp_path: Path) -> None
 def test_an_app_s_own_500_is_passed_on(tmp_path: Path) -> None:
     (answer,) = ask(tmp_path, ("GET", "/x?status=500"))
     assert (answer.status_code, answer.text) == (500, "ok")
+
+
+@pytest.mark.parametrize("path", ["/x", "/x?status=500", "/crash"])
+def test_the_line_is_there_before_the_answers_end(tmp_path: Path, path: str) -> None:
+    lines_at_the_end: list[int] = []
+
+    async def run() -> None:
+        app = LoggedApp(APP, RequestLog(tmp_path), "127.0.0.9:1")
+
+        async def looking(scope: Any, receive: Any, send: Any) -> None:
+            async def looked(message: Any) -> None:
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    lines_at_the_end.append(len(lines(tmp_path)))
+                await send(message)
+
+            await app(scope, receive, looked)
+
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(looking), base_url="https://arm") as client:
+            await client.get(path)
+
+    asyncio.run(run())
+    assert (lines_at_the_end, len(lines(tmp_path))) == ([1], 1)
