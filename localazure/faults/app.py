@@ -18,6 +18,7 @@ from localazure.faults.rules import AFTER, Fault, Place
 
 _log = logging.getLogger(__name__)
 
+_STEP_SECONDS = 0.1
 _OURS = "/localazure/"  # else a fault for everything could never be cleared
 
 
@@ -53,7 +54,7 @@ class FaultyApp:
         if fault is None:
             await self._app(scope, receive, send)
             return
-        await asyncio.sleep(fault.delay)
+        await self._hold(fault)
         if fault.action == "status":
             host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
             place = self._place_of(scope["path"])
@@ -75,7 +76,7 @@ class FaultyApp:
             if message["type"] == "http.response.start" and message["status"] < 400:
                 fault = self._take(found, scope)
                 if fault:
-                    await asyncio.sleep(fault.delay)
+                    await self._hold(fault)
                     if fault.action == "kill-after":
                         os.kill(os.getpid(), signal.SIGKILL)
                     cut = True
@@ -86,6 +87,13 @@ class FaultyApp:
         await self._app(scope, receive, instead)
         if cut:
             await server.reset(scope, receive)
+
+    async def _hold(self, fault: Fault) -> None:
+        """For its delay; what is held back goes on once the fault is cleared."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + fault.delay
+        while (left := end - loop.time()) > 0 and self._book.has(fault):  # noqa: ASYNC110 - the book knows nothing of the loop
+            await asyncio.sleep(min(left, _STEP_SECONDS))
 
     def _take(self, found: Fault, scope: Scope) -> Fault | None:
         fault = self._book.take(found)

@@ -26,6 +26,10 @@ class FaultBook:
     def all(self) -> list[Fault]:
         return list(self._faults.values())
 
+    def has(self, fault: Fault) -> bool:
+        """Whether it was not cleared; used up it may be."""
+        return fault.id in self._faults
+
     def add(self, fault: Fault) -> Fault:
         spec = {key: value for key, value in asdict(fault).items() if key not in ("id", "hits")}
         cursor = self._store.execute("INSERT INTO faults (spec) VALUES (?)", dump(spec))
