@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import ssl
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +21,7 @@ from localazure import control
 from localazure.__main__ import main
 from localazure.identity import Tokens
 from localazure.instance import load_or_create
+from tests.waiting import PATIENCE, until
 
 LOCATION = "westeurope"
 HUB, REGISTRY, WORKSPACE = "faulty-hub", "faultyregistry", "faulty-ws"
@@ -61,12 +61,9 @@ class Cloud:
         os.kill(pid, signal.SIGKILL)
         self.wait_dead(pid)
 
-    def wait_dead(self, pid: int, seconds: float = 10) -> None:
+    def wait_dead(self, pid: int) -> None:
         """With its last thread: a process is a zombie before its others have let go of the lock."""
-        deadline = time.monotonic() + seconds
-        while _lives(pid) or control.running(self.folder) == pid:
-            assert time.monotonic() < deadline, f"process {pid} still runs"
-            time.sleep(0.05)
+        until(lambda: not _lives(pid) and control.running(self.folder) != pid)
 
     def __call__(self, *arguments: str, ok: bool = True) -> str:
         """`python -m localazure ...`: its output, or with `ok` False what it says on stderr while failing. Without a process for it."""
@@ -83,7 +80,7 @@ class Cloud:
 
     def client(self, **more: Any) -> httpx.Client:
         trust = ssl.create_default_context(cafile=str(self.instance.ca))
-        return httpx.Client(verify=trust, trust_env=False, timeout=30, **more)
+        return httpx.Client(verify=trust, trust_env=False, timeout=PATIENCE, **more)
 
     def arm(self, method: str, path: str, body: Any = None, token: str | None = None) -> httpx.Response:
         namespace = path.rpartition("/providers/")[2].split("/")[0].lower()
@@ -159,10 +156,7 @@ class Cloud:
     def make(self, resource_id: str, body: dict[str, Any]) -> None:
         made = self.arm("PUT", resource_id, {"location": LOCATION} | body)
         assert made.status_code in (200, 201, 202), made.text
-        deadline = time.monotonic() + 20
-        while (found := self.arm("GET", resource_id).json())["properties"].get("provisioningState") != "Succeeded":
-            assert time.monotonic() < deadline, found
-            time.sleep(0.1)
+        until(lambda: self.arm("GET", resource_id).json()["properties"].get("provisioningState") == "Succeeded")
 
 
 def device_path(device: str) -> str:

@@ -19,6 +19,7 @@ import httpx
 
 from localazure import control
 from tests.faults.cloud import WORKSPACE, Cloud, device_body, device_path
+from tests.waiting import PATIENCE, until
 
 ROUNDS = 3
 
@@ -87,16 +88,16 @@ def test_kill_9_under_load_loses_no_acknowledged_write(cloud: Cloud) -> None:
             }
             for writer in writers.values():
                 writer.start()
+            until(lambda: all(len(one.acknowledged) > 1 or one.problems for one in writers.values()))  # noqa: B023
             time.sleep(moments.uniform(0.1, 0.6))
             cloud.kill()
             for name, writer in writers.items():
-                writer.join(30)
+                writer.join(PATIENCE)
                 assert not writer.is_alive()
                 assert writer.problems == [], f"seed {seed}"
                 written[name] += writer.acknowledged
             cloud.up()
             check(cloud, written, f"seed {seed}")
-    assert all(len(done) > 5 for done in written.values()), {name: len(done) for name, done in written.items()}
 
 
 def check(cloud: Cloud, written: dict[str, list[Any]], hint: str) -> None:
@@ -129,7 +130,7 @@ def test_two_at_once_after_a_kill_start_one_daemon_that_has_everything(cloud: Cl
     cloud.kill()
     command = [sys.executable, "-m", "localazure", "up", "--folder", str(cloud.folder)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    outputs = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     assert sum("is up" in output for output in outputs) == 1
     assert cloud.arm("GET", f"{cloud.subscription}/resourceGroups/kept").status_code == 200
@@ -147,7 +148,7 @@ def test_a_full_disk_is_an_error_and_no_corruption(tmp_path: Path) -> None:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
     )
     try:
-        wait_for(lambda: control.status(cloud.folder))
+        until(lambda: control.status(cloud.folder))
         kept, refused = [], None
         body = {"location": "westeurope", "tags": {f"t{number}": "x" * 250 for number in range(50)}}
         for number in range(400):
@@ -163,7 +164,7 @@ def test_a_full_disk_is_an_error_and_no_corruption(tmp_path: Path) -> None:
         assert there == sorted(kept)
     finally:
         daemon.terminate()
-        daemon.wait(60)
+        daemon.wait(PATIENCE)
     cloud.up()
     try:
         assert names(cloud) == sorted(kept)
@@ -176,10 +177,3 @@ def test_a_full_disk_is_an_error_and_no_corruption(tmp_path: Path) -> None:
 
 def names(cloud: Cloud) -> list[str]:
     return sorted(group["name"] for group in cloud.arm("GET", f"{cloud.subscription}/resourceGroups").json()["value"])
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.1)

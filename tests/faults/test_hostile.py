@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from localazure.bodies import BodyError, parse_json
 from localazure.instance import ARM_PORT, IDENTITY_PORT, load_or_create
 from localazure.server import HttpServer, Patience
 from tests.faults.cloud import WORKSPACE, Cloud
+from tests.waiting import PATIENCE
 
 DOCUMENTS = {
     "deep lists": b"[" * 100_000,
@@ -119,41 +120,63 @@ def test_slow_clients_are_cut_off_and_others_served(tmp_path: Path) -> None:
         await JSONResponse(len(body))(scope, receive, send)
 
     async def run() -> None:
-        patience = Patience(head_seconds=0.5, piece_seconds=0.5, connections=20)
-        server = HttpServer(app, instance.address, IDENTITY_PORT, patience=patience)
+        server = HttpServer(app, instance.address, IDENTITY_PORT, patience=Patience(head_seconds=1, piece_seconds=1))
         await server.start()
         try:
-            silent = [await asyncio.open_connection(instance.address, IDENTITY_PORT) for _ in range(8)]
-            for number, (_, writer) in enumerate(silent):
-                writer.write(
-                    [
-                        b"",
-                        b"GET / HT",
-                        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab",
-                        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",  # the next request of this connection comes slowly
-                    ][number % 4]
-                )
-            for reader, writer in silent[3::4]:
-                assert await reader.readuntil(b"0")
-                writer.write(b"GET / HT")
+            silent = [
+                await begin(instance.address, b""),
+                await begin(instance.address, b"GET / HT"),
+                await begin(instance.address, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"),
+                await begin_again(instance.address),
+            ]
             dripping = asyncio.create_task(drip(instance.address))
-            async with httpx.AsyncClient(trust_env=False) as client:
-                assert (await client.post(f"http://{instance.address}:{IDENTITY_PORT}/", content=b"abc")).json() == 3
-                begun = time.monotonic()
-                for reader, writer in silent:
-                    await asyncio.wait_for(ended(reader), 3)
-                    writer.close()
-                await asyncio.wait_for(dripping, 3)
-                assert time.monotonic() - begun < 3
-                crowd = [await asyncio.open_connection(instance.address, IDENTITY_PORT) for _ in range(20)]
+            assert await served(instance.address, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc")
+            for reader, writer in silent:
+                await ended(reader)
+                writer.close()
+            await dripping
+        finally:
+            await server.stop()
+        server = HttpServer(app, instance.address, IDENTITY_PORT, patience=Patience(connections=20))
+        await server.start()
+        try:
+            crowd = [await begin(instance.address, b"") for _ in range(20)]
+            async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
                 refused = await client.get(f"http://{instance.address}:{IDENTITY_PORT}/")
-                assert refused.status_code == 503
-                for _, writer in crowd:
-                    writer.close()
+            assert refused.status_code == 503
+            for _, writer in crowd:
+                writer.close()
         finally:
             await server.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+
+
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def begin(address: str, data: bytes) -> Pair:
+    reader, writer = await asyncio.open_connection(address, IDENTITY_PORT)
+    writer.write(data)
+    return reader, writer
+
+
+async def served(address: str, request: bytes) -> Pair:
+    """A connection whose first request was answered. On a machine that stands still it may be this client that is slow: then again."""
+    while True:
+        reader, writer = await begin(address, request)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(1) == str(len(request.partition(b"\r\n\r\n")[2])).encode()
+            return reader, writer
+
+
+async def begin_again(address: str) -> Pair:
+    """The next request of a connection comes slowly."""
+    reader, writer = await served(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    writer.write(b"GET / HT")
+    return reader, writer
 
 
 async def ended(reader: asyncio.StreamReader) -> None:
@@ -180,12 +203,22 @@ def test_the_daemon_answers_while_hundreds_of_silent_clients_hang_on(cloud: Clou
     try:
         for one in sockets:
             one.sendall(b"\x16")  # the beginning of a TLS greeting, or of nothing
-        begun = time.monotonic()
         assert cloud.arm("GET", cloud.group).status_code == 200
-        assert time.monotonic() - begun < 5
+        assert any(hangs(one) for one in sockets), "it answered while they hung on, not once they were cut off"
     finally:
         for one in sockets:
             one.close()
+
+
+def hangs(one: socket.socket) -> bool:
+    """Whether the other side has not ended the connection."""
+    one.setblocking(False)
+    try:
+        return one.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
 
 
 def test_what_resources_lead_to_and_nobody_serves_is_501(cloud: Cloud) -> None:
@@ -205,7 +238,7 @@ def test_garbage_on_every_port(cloud: Cloud) -> None:
         name, _, port = host.partition(":")
         for data in (b"\x00" * 100, b"GET " + b"a" * 200_000, b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"):
             with (
-                socket.create_connection((name, int(port)), timeout=10) as raw,
+                socket.create_connection((name, int(port)), timeout=PATIENCE) as raw,
                 trust.wrap_socket(raw, server_hostname=name) as secure,
             ):
                 try:

@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from localazure import environment
 from tests.faults.cloud import REGISTRY, WORKSPACE, Cloud
 from tests.faults.test_rbac import add
+from tests.waiting import PATIENCE, until
 
 
 def azureml(cloud: Cloud, home: Path, program: str, **more: str) -> tuple[Any, list[str]]:
@@ -33,7 +32,7 @@ def azureml(cloud: Cloud, home: Path, program: str, **more: str) -> tuple[Any, l
         env={"PATH": os.environ["PATH"], "HOME": str(home)} | environment.variables(cloud.instance) | more,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -127,10 +126,4 @@ def test_models_come_back_with_their_workspace(cloud: Cloud) -> None:
         cloud.make(place, body)
         assert client.get(models).json()["value"] == []
     assert cloud.arm("DELETE", place).status_code == 202
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(gone)  # the next test looks at everything that is there

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from azure.iot.hub.models import ConfigurationContent
 from localazure.fleet import state
 from localazure.fleet.state import Device, is_chosen, running_of
 from tests.services.cloud import Cloud, cloud
+from tests.waiting import until
 
 IMAGE = f"registry.example/scorer@sha256:{'0' * 64}"
 
@@ -90,27 +90,24 @@ def fleet(azure: Cloud) -> dict[str, Any]:
     return found
 
 
-def wait(done: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
-    while not (found := done()):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    return found
+def machines(azure: Cloud) -> list[str]:
+    """The devices with containers."""
+    return [one["name"] for one in json.loads(azure.azure.command("status", "--json").stdout)["devices"]]
 
 
 def test_new_identities_are_light_agents(azure: Cloud, hub: IoTHubRegistryManager) -> None:
     azure.azure.command("fleet", "3", "--match", "press-.*")
     for number in range(4):
         hub.create_device_with_sas(f"press-{number}", None, None, "enabled", iot_edge=True)
-    wait(lambda: fleet(azure)["connected"] == 3)
-    status = json.loads(azure.azure.command("status", "--json").stdout)
-    assert [one["name"] for one in status["devices"]] == ["press-3"], "the fleet has no room for it"
+    until(lambda: fleet(azure)["connected"] == 3)
+    until(lambda: machines(azure))
+    assert machines(azure) == ["press-3"], "the fleet has no room for it"
     hub.delete_device("press-3")
     shown = azure.azure.command("fleet").stdout
     assert "simulated fleet: 3 of at most 3 devices, 3 connected, ids like press-.*, 1 processes" in shown
     twin = hub.get_module_twin("press-0", "$edgeAgent")
     assert twin.connection_state == "Connected"
-    assert wait(lambda: reported(hub, "press-0").get("lastDesiredStatus"))["code"] == 417, "as every new device"
+    assert until(lambda: reported(hub, "press-0").get("lastDesiredStatus"))["code"] == 417, "as every new device"
 
 
 def reported(hub: IoTHubRegistryManager, device_id: str) -> dict[str, Any]:
@@ -131,31 +128,29 @@ def test_they_take_deployments_and_fail_when_told_to(azure: Cloud, hub: IoTHubRe
         return code(twin.reported), twin.reported["lastDesiredVersion"] == twin.desired["$version"]
 
     apply(IMAGE)
-    wait(lambda: outcome() == (200, True))
+    until(lambda: outcome() == (200, True))
     azure.azure.command("fleet", "--fail", "100%")
     apply(f"{IMAGE[:-1]}1")
-    wait(lambda: outcome() == (500, True))
-    assert wait(lambda: fleet(azure)["failing"]) == 1
+    until(lambda: outcome() == (500, True))
+    assert until(lambda: fleet(azure)["failing"]) == 1
     azure.azure.command("fleet", "--fail", "0%")
-    wait(lambda: outcome() == (200, True))
+    until(lambda: outcome() == (200, True))
 
 
 def test_they_are_back_after_the_death_of_a_process_and_of_the_daemon(azure: Cloud, hub: IoTHubRegistryManager) -> None:
     [process] = fleet(azure)["processes"]
     os.kill(process, signal.SIGKILL)
-    wait(lambda: fleet(azure)["processes"] not in ([], [process]))
-    wait(lambda: fleet(azure)["connected"] == 3)
+    until(lambda: fleet(azure)["processes"] not in ([], [process]))
+    until(lambda: fleet(azure)["connected"] == 3)
     azure.azure.stop()
     azure.azure.start()
-    wait(lambda: fleet(azure)["connected"] == 3)
-    assert json.loads(azure.azure.command("status", "--json").stdout)["devices"] == [], (
-        "none became a device with containers"
-    )
+    until(lambda: fleet(azure)["connected"] == 3)
+    assert machines(azure) == [], "none became a device with containers"
 
 
 def test_off_the_air_and_gone(azure: Cloud, hub: IoTHubRegistryManager) -> None:
     azure.azure.command("fleet", "0")
-    wait(lambda: hub.get_module_twin("press-0", "$edgeAgent").connection_state == "Disconnected")
+    until(lambda: hub.get_module_twin("press-0", "$edgeAgent").connection_state == "Disconnected")
     assert fleet(azure)["devices"] == 3, "they stay the fleet's"
     for number in range(3):
         hub.delete_device(f"press-{number}")

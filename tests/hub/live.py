@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ssl
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from localazure.hub.sas import make
 from localazure.hub.settings import HubSettings
 from localazure.instance import Instance, load_or_create
 from localazure.store import Store
+from tests.waiting import PATIENCE
 
 T = TypeVar("T")
 UNTHROTTLED = HubSettings(throttling=False)
@@ -43,7 +43,7 @@ class Live:
         async def main() -> T:
             return await work()
 
-        return asyncio.run_coroutine_threadsafe(main(), self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(main(), self.loop).result(PATIENCE)
 
     def call(self, work: Callable[[], T]) -> T:
         """Call in the service's thread."""
@@ -51,7 +51,7 @@ class Live:
         async def main() -> T:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(main(), self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(main(), self.loop).result(PATIENCE)
 
     def key(self, policy: str = "iothubowner", which: str = "primaryKey") -> str:
         keys = self.call(lambda: self.service.keys(self.hub))
@@ -87,7 +87,7 @@ class Live:
             verify=certs_context(self.instance),
             headers={"Authorization": self.token() if token is None else token},
             params=VERSION,
-            timeout=15,
+            timeout=PATIENCE,
         )
 
 
@@ -125,21 +125,12 @@ def live(folder: Path, hub: str = "test-hub", settings: HubSettings = UNTHROTTLE
 
     thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
     thread.start()
-    assert begun.wait(20)
+    assert begun.wait(PATIENCE)
     if failed:
         raise failed[0]
     try:
         yield ready[0]
     finally:
         ready[0].loop.call_soon_threadsafe(ready[0].stop.set)  # type: ignore[attr-defined]
-        thread.join(20)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """The first true value of `condition`; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.02)
-    return value

@@ -17,8 +17,9 @@ from azure.iot.hub.models import CloudToDeviceMethod, ConfigurationContent, Twin
 from msrest.exceptions import HttpOperationError
 
 from localazure.hub.policies import new_key
-from tests.hub.live import Live, until
+from tests.hub.live import Live
 from tests.hub.manifest import manifest
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -125,28 +126,27 @@ def test_the_stream_waits_for_messages(azure: Live) -> None:
     azure.registry().create_device_with_sas("later", "", "", "enabled")
     with azure.http() as http, client(azure, "later") as device:
         start = _last(http)
-        began = time.monotonic()
-        with http.stream("GET", "/messages/events", params={"since": start, "timeout": 30}) as stream:
+        # The client reads no answer that is silent for PATIENCE: what comes, comes long before the stream ends.
+        with http.stream("GET", "/messages/events", params={"since": start, "timeout": 10 * PATIENCE}) as stream:
             lines = stream.iter_lines()
             device.send_message("1")
             assert json.loads(next(lines))["bodyJson"] == 1
             device.send_message("2")
             assert json.loads(next(lines))["bodyJson"] == 2
-        assert time.monotonic() - began < 25
         began = time.monotonic()
         assert http.get("/messages/events", params={"since": start + 1000, "timeout": 0.5}).text == ""
-        assert 0.4 < time.monotonic() - began < 8
+        assert time.monotonic() - began > 0.4
 
 
 def test_direct_method(azure: Live) -> None:
     registry = azure.registry()
     registry.create_device_with_sas("callee", "", "", "enabled")
-    method = CloudToDeviceMethod(method_name="ping", payload={"a": 1}, response_timeout_in_seconds=5)
+    method = CloudToDeviceMethod(method_name="ping", payload={"a": 1}, response_timeout_in_seconds=60)
     with pytest.raises(HttpOperationError) as offline:
         registry.invoke_device_method("callee", method)
     assert offline.value.response.headers["iothub-errorcode"] == "DeviceNotOnline"
     patient = CloudToDeviceMethod(
-        method_name="ping", payload="early", response_timeout_in_seconds=5, connect_timeout_in_seconds=10
+        method_name="ping", payload="early", response_timeout_in_seconds=60, connect_timeout_in_seconds=60
     )
     early = ThreadPoolExecutor(1).submit(lambda: azure.registry().invoke_device_method("callee", patient))
     with client(azure, "callee") as device:
@@ -160,7 +160,7 @@ def test_direct_method(azure: Live) -> None:
         device.on_method_request_received = answer
         result = registry.invoke_device_method("callee", method)
         assert (result.status, result.payload) == (201, {"pong": {"a": 1}})
-        assert early.result(10).payload == {"pong": "early"}
+        assert early.result(PATIENCE).payload == {"pong": "early"}
         silent = CloudToDeviceMethod(method_name="silence", payload=None, response_timeout_in_seconds=5)
         with pytest.raises(HttpOperationError) as late:
             registry.invoke_device_method("callee", silent)
@@ -239,7 +239,7 @@ def test_a_dropped_connection_comes_back_with_its_subscriptions(azure: Live) -> 
         device.on_twin_desired_properties_patch_received = patches.append
         session = azure.call(lambda: _session(azure, "back"))
         azure.call(lambda: session.close("test"))
-        until(lambda: azure.call(lambda: _session(azure, "back")) not in (None, session), 15)
+        until(lambda: azure.call(lambda: _session(azure, "back")) not in (None, session))
         registry.update_twin("back", Twin(properties=TwinProperties(desired={"x": 1})))
         assert until(lambda: patches) == [{"x": 1, "$version": 2}]
 

@@ -22,9 +22,10 @@ from msrest.exceptions import HttpOperationError
 
 from localazure.hub.identities import Key
 from localazure.hub.settings import HubSettings
-from tests.hub.live import Live, live, until
+from tests.hub.live import Live, live
 from tests.hub.manifest import manifest
 from tests.hub.test_service_sdk import refused
+from tests.waiting import until
 
 LAYER = {"$edgeAgent": {"properties.desired.modules.extra": {"settings": {"image": "x"}}}}
 
@@ -275,7 +276,8 @@ def test_left_over_work_is_done_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_a_thousand_devices(azure: Live) -> None:
-    """Bounded in time, and without keeping the event loop from others: measured as time on the processor, as the machine may be shared."""
+    """Bounded in time, and without keeping the event loop from others: measured as time on the processor, as the machine may be shared,
+    and the pieces as shares of all of it, as the processor may be slow. One piece may hold a hiccup of the machine's."""
     registry, count = azure.registry(), 1000
     pieces: list[float] = []
 
@@ -286,7 +288,6 @@ def test_a_thousand_devices(azure: Live) -> None:
             pieces.append(time.thread_time() - before)
 
     watching = azure.call(lambda: asyncio.ensure_future(watch()))
-    started = time.monotonic()
     for first in range(0, count, 100):
         devices = [
             ExportImportDevice(
@@ -300,15 +301,16 @@ def test_a_thousand_devices(azure: Live) -> None:
         ]
         assert registry.bulk_create_or_update_devices(devices).is_successful
     deploy(azure, "base", "tags.ring < 9", ring="SELECT deviceId FROM devices WHERE tags.ring = 1")
-    until(lambda: system(azure, "base")[:2] == [900, 900], 60)
+    until(lambda: system(azure, "base")[:2] == [900, 900])
     deploy(azure, "layer", "tags.ring = 0", 2, LAYER)
-    until(lambda: system(azure, "layer")[:2] == [100, 100], 60)
+    until(lambda: system(azure, "layer")[:2] == [100, 100])
     until(lambda: azure.configurations().get_configuration("base").metrics.results == {"ring": 100})
-    assert time.monotonic() - started < 60
     azure.call(watching.cancel)
     pieces.sort()
-    assert pieces[-1] < 0.25, "the event loop was kept busy in one piece"
-    assert pieces[int(len(pieces) * 0.99)] < 0.05
+    busy = sum(pieces)
+    assert busy < 60, "seconds; two are usual"
+    assert pieces[-2] < 0.1 * busy, "the event loop was kept busy in one piece"
+    assert pieces[int(len(pieces) * 0.99)] < 0.05 * busy
     names = set()
     token = None
     while True:

@@ -7,6 +7,7 @@ from typing import Any
 
 from localazure.mqtt import Connect, Decoder, Packet, encode
 from localazure.mqtt.packets import Connack, Suback, Subscribe
+from tests.waiting import PATIENCE
 
 
 class Client:
@@ -22,7 +23,7 @@ class Client:
         await self.writer.drain()
 
     async def receive(self) -> Packet:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while not self._packets:
                 data = await self.reader.read(65536)
                 if not data:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import httpx
 from components.services import azure as arm
 from localazure.identity import Tokens
 from tests.support import LocalAzure, local_azure
+from tests.waiting import PATIENCE, until
 from tools.environment import UNSET
 
 REGISTRY, HUB = "Microsoft.ContainerRegistry/registries", "Microsoft.Devices/IotHubs"
@@ -37,7 +37,6 @@ _VERSIONS = {
     VAULT: "2024-11-01",
     INSIGHTS: "2020-02-02",
 }
-_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,7 @@ class Cloud:
         """PUT, wait until Azure is done; the resource's id."""
         resource_id = self.id(kind, name)
         self.request("PUT", resource_id, {"location": "westeurope", **body})
-        deadline = time.monotonic() + _SECONDS
-        while self.properties(resource_id).get("provisioningState") != "Succeeded":
-            assert time.monotonic() < deadline, f"{resource_id} is not made after {_SECONDS} s"
-            time.sleep(0.1)
+        until(lambda: self.properties(resource_id).get("provisioningState") == "Succeeded")
         return resource_id
 
     def registry(self, name: str, *, admin: bool = True) -> str:
@@ -92,10 +88,7 @@ class Cloud:
 
     def delete(self, resource_id: str) -> None:
         self.request("DELETE", resource_id)
-        deadline = time.monotonic() + _SECONDS
-        while self.request("GET", resource_id, expect=(200, 404)).status_code != 404:
-            assert time.monotonic() < deadline, f"{resource_id} is not gone after {_SECONDS} s"
-            time.sleep(0.1)
+        until(lambda: self.request("GET", resource_id, expect=(200, 404)).status_code == 404)
 
     def request(
         self,
@@ -121,7 +114,7 @@ class Cloud:
         return httpx.Client(
             base_url=self.azure.instance.arm_url,
             verify=ssl.create_default_context(cafile=self.azure.instance.ca),
-            timeout=20,
+            timeout=PATIENCE,
         )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 
+from tests.waiting import PATIENCE
+
 CLOSE = -1
 """As a status: read the request, then cut the connection without an answer."""
 CLOSE_AFTER = -2
@@ -57,7 +59,7 @@ def proxy(address: str, pki: Path, target: str = "") -> Iterator[Proxy]:
     """TLS with the local Azure's own certificate, which is good for all of its address. `target` is https://host:port."""
     lock = threading.Lock()
     client = (
-        httpx.Client(base_url=target, verify=ssl.create_default_context(cafile=pki / "ca.pem"), timeout=60)
+        httpx.Client(base_url=target, verify=ssl.create_default_context(cafile=pki / "ca.pem"), timeout=PATIENCE)
         if target
         else None
     )

@@ -10,6 +10,7 @@ import httpx
 
 from components.services.registry import Credentials
 from tests.services.cloud import Cloud
+from tests.waiting import PATIENCE
 
 _KIND = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -18,7 +19,9 @@ def push_tiny(azure: Cloud, credentials: Credentials, repository: str, tag: str,
     """The manifest's digest; another `mark` makes another image."""
     auth = (credentials.username, credentials.password)
     trust = ssl.create_default_context(cafile=azure.azure.instance.ca)
-    with httpx.Client(base_url=f"https://{credentials.login_server}", verify=trust, auth=auth, timeout=20) as client:
+    with httpx.Client(
+        base_url=f"https://{credentials.login_server}", verify=trust, auth=auth, timeout=PATIENCE
+    ) as client:
         rootfs = {"type": "layers", "diff_ids": []}
         described = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs, "author": mark}).encode()
         digest = f"sha256:{hashlib.sha256(described).hexdigest()}"

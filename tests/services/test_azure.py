@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from components.services import azure as arm
 from components.services.errors import ConflictError, NotFoundError, ServiceError
 from tests.services.cloud import HUB, REGISTRY, Cloud, environment
 from tests.services.edge import CLOSE, Fault, Proxy, proxy
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -22,7 +22,9 @@ def front(azure: Cloud) -> Iterator[Proxy]:
     """ARM behind a proxy, and this process pointed at the proxy. The audience stays, so tokens are real ones."""
     instance = azure.azure.instance
     clouds = httpx.get(
-        azure.azure.env["ARM_CLOUD_METADATA_URL"], verify=ssl.create_default_context(cafile=instance.ca)
+        azure.azure.env["ARM_CLOUD_METADATA_URL"],
+        verify=ssl.create_default_context(cafile=instance.ca),
+        timeout=PATIENCE,
     ).json()
     with proxy(instance.address, instance.pki, instance.arm_url) as made:
         for one in clouds:
@@ -96,10 +98,9 @@ def test_retries_end(front: Proxy, hub_id: str) -> None:
 
 def test_nobody_waits_an_hour_because_azure_asks_for_it(front: Proxy, hub_id: str) -> None:
     front.faults.append(Fault("GET", hub_id, 429, times=99, headers={"Retry-After": "3600"}))
-    begun = time.monotonic()
     with pytest.raises(ServiceError, match="429") as caught:
         arm.get(hub_id)
-    assert time.monotonic() - begun < 5
+    assert front.count("GET", hub_id) == 1
     assert "slow down" in caught.value.advice
 
 
@@ -139,12 +140,10 @@ class TestUnreachable:
         ]
         arm.cloud.cache_clear()
         front.faults.insert(0, Fault("GET", "/clouds", 200, body=json.dumps(body).encode()))
-        begun = time.monotonic()
         with pytest.raises(ServiceError, match="refused") as caught:
             arm.get(hub_id)
         assert not isinstance(caught.value, NotFoundError)
         assert nowhere in caught.value.advice
-        assert time.monotonic() - begun < 60
 
     def test_the_cloud_metadata(self, azure: Cloud, hub_id: str, nowhere: str) -> None:
         with (

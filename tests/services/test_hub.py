@@ -185,7 +185,7 @@ class TestFaults:
         ]
         begun = time.monotonic()
         hub.apply(device_id, manifest.base_manifest())
-        assert 2 <= time.monotonic() - begun < 6
+        assert time.monotonic() - begun >= 2
         hub.merge_tags(device_id, {"a": "b"})
         assert hub.tags(device_id) == {"a": "b"}
         assert made.count("POST", "applyConfigurationContent") == 2
@@ -248,11 +248,9 @@ class TestFaults:
     ) -> None:
         _, hub = front
         hub.registry.protocol.config.base_url = f"https://{azure.azure.instance.address}:9"
-        begun = time.monotonic()
         with pytest.raises(ServiceError, match="refused") as caught:
             hub.device("edge-1")
         assert not isinstance(caught.value, NotFoundError)
-        assert time.monotonic() - begun < 30
 
 
 def test_four_threads_make_their_clients_at_once(hub_id: str, device_id: str) -> None:

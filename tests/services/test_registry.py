@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from components.services import registry
@@ -105,10 +103,8 @@ class TestFaults:
             assert front.count("HEAD", "/v2/") == registry.ATTEMPTS
 
     def test_nobody_there(self, azure: Cloud, credentials: Credentials) -> None:
-        begun = time.monotonic()
         with pytest.raises(ServiceError, match="refused"):
             registry.digest(Credentials(f"{azure.azure.instance.address}:9", "u", "p"), REPOSITORY, "1")
-        assert time.monotonic() - begun < 30
 
     @pytest.mark.parametrize("scheme", ["Bearer", 'Bearer realm="http://127.0.0.1:9/token",service="s"'])
     def test_the_password_goes_to_no_address_without_tls(self, azure: Cloud, scheme: str) -> None:
