@@ -16,6 +16,7 @@ from typing import Any
 from localazure import instance as instances
 from localazure import requests
 from localazure.instance import Instance
+from tests.waiting import PATIENCE
 from tools import environment, pulumi
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ class LocalAzure:
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`python -m localazure ...`"""
-        return run([sys.executable, "-m", "localazure", *arguments], ROOT, self.env, check=check, timeout=120)
+        return run([sys.executable, "-m", "localazure", *arguments], ROOT, self.env, check=check, timeout=2 * PATIENCE)
 
     def start(self) -> None:
         self.command("up")
@@ -102,7 +103,9 @@ class Project:
         project.pulumi("stack", "select", "--create", project.stack)
         return project
 
-    def pulumi(self, *arguments: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    def pulumi(
+        self, *arguments: str, check: bool = True, timeout: float = 8 * PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         return run(
             ["pulumi", *arguments, "--non-interactive", "--color", "never"], self.folder, self.azure.env, check, timeout
         )
@@ -148,7 +151,7 @@ def changes(preview: dict[str, Any]) -> dict[str, str]:
 
 
 def run(
-    command: list[str], cwd: Path, env: dict[str, str], check: bool = True, timeout: float = 300
+    command: list[str], cwd: Path, env: dict[str, str], check: bool = True, timeout: float = 3 * PATIENCE
 ) -> subprocess.CompletedProcess[str]:
     """A program with its output captured; on failure an AssertionError that shows it."""
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=timeout)

@@ -18,6 +18,7 @@ from pipeline.diagnostics import Violation
 from pipeline.preview import parse
 from tests.pipeline.record import COMMENTS, PREVIEWS
 from tests.support import ROOT
+from tests.waiting import PATIENCE
 
 NAMES = sorted(path.stem for path in PREVIEWS.glob("*.json"))
 
@@ -192,7 +193,7 @@ def _command(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -38,7 +38,7 @@ def bad(project: Project) -> Iterator[Project]:
 
 
 def checked(project: Project, *command: str, levels: str = "dev") -> subprocess.CompletedProcess[str]:
-    return project.pulumi(*command, "--stack", project.stack, *policy_pack.flags(levels), check=False, timeout=120)
+    return project.pulumi(*command, "--stack", project.stack, *policy_pack.flags(levels), check=False)
 
 
 def test_the_dev_stack_keeps_the_rules(project: Project) -> None:

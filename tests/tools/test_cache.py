@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
 from tools import cache
 
 
@@ -50,6 +51,6 @@ def test_two_clones_at_once_build_once() -> None:
     for clone in clones:
         clone.start()
     for clone in clones:
-        clone.join(20)
+        clone.join(PATIENCE)
     assert [clone.exitcode for clone in clones] == [0, 0, 0]
     assert (cache.root() / "thing" / "builds").read_text() == "x"

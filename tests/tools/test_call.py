@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import signal, sys, time
@@ -19,7 +21,7 @@ def finish(*_):
     sys.exit(0)
 signal.signal(signal.SIGINT, finish)
 print("at work", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 PARENT = """
 import sys
@@ -43,7 +45,7 @@ def test_what_is_under_way_is_finished_first(tmp_path: Path, told: signal.Signal
             os.killpg(parent.pid, told)
         else:
             parent.send_signal(told)
-        _, shown = parent.communicate(timeout=30)
+        _, shown = parent.communicate(timeout=PATIENCE)
     assert parent.returncode == 130
     assert trace.read_text() == "finished"
     assert "waiting until `pulumi up` has finished what is under way" in shown
