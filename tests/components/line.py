@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,14 @@ from typing import Any
 import docker
 import requests
 from azure.iot.device import IoTHubDeviceClient, Message
+from azure.iot.device.exceptions import ConnectionFailedError
 from azure.iot.hub import IoTHubRegistryManager
 
 from components.services import registry
 from localazure.edge import names, sas
 from tests.scoring.conftest import build_image
 from tests.services.cloud import Cloud
+from tests.waiting import PATIENCE, until
 
 READING = {
     "machine": {"temperature": 131.7, "pressure": 13.6},
@@ -26,7 +27,6 @@ READING = {
     "timeCreated": "2026-01-01T00:00:00Z",
 }
 _PAUSE_SECONDS = 0.25
-_ANSWER_SECONDS = 60
 
 
 class Images:
@@ -92,14 +92,14 @@ class Line:
         return f"HostName={self.host};DeviceId={name};SharedAccessKey={key};GatewayHostName={gateway}"
 
     def scores(self, wanted: set[str]) -> dict[str, Any]:
-        """Message id of a reading -> its score, once all are there or a minute is over."""
+        """Message id of a reading -> its score, once all are there or patience is at its end."""
         found: dict[str, Any] = {}
         answer = requests.get(
             f"https://{self.host}/messages/events",
-            params={"since": "0", "timeout": str(_ANSWER_SECONDS)},
+            params={"since": "0", "timeout": str(PATIENCE)},
             headers={"Authorization": sas.token(self.host, self._key, policy="iothubowner")},
             stream=True,
-            timeout=_ANSWER_SECONDS + 10,
+            timeout=PATIENCE + 10,
         )
         with answer:
             for line in answer.iter_lines():
@@ -124,16 +124,14 @@ class Traffic:
 
     def __enter__(self) -> Traffic:
         self._thread.start()
-        deadline = time.monotonic() + 30
-        while len(self.sent) < 3:
-            assert time.monotonic() < deadline, self.failed
-            time.sleep(0.05)
+        until(lambda: len(self.sent) >= 3 or self.failed)
+        assert self.failed == []
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
-        assert self.failed == []
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive() and self.failed == []
         self.scored = self._line.scores(set(self.sent))
 
     def all_scored(self) -> bool:
@@ -145,7 +143,7 @@ class Traffic:
         try:
             ca = (self._line.folder.parents[2] / "pki" / "ca.pem").read_text()
             client = IoTHubDeviceClient.create_from_connection_string(self._line.leaf(), server_verification_cert=ca)
-            client.connect()
+            until(lambda: connects(client))
             while not self._stop.wait(_PAUSE_SECONDS):
                 id_ = str(uuid.uuid4())
                 client.send_message(
@@ -160,3 +158,12 @@ class Traffic:
             client.shutdown()
         except BaseException as error:
             self.failed.append(error)
+
+
+def connects(client: IoTHubDeviceClient) -> bool:
+    """The edge hub of a device that was just enabled listens a moment later."""
+    try:
+        client.connect()
+    except ConnectionFailedError:
+        return False
+    return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
 from azure.iot.hub.models import ConfigurationContent, Twin, TwinProperties
 from msrest.exceptions import HttpOperationError
 
+from components import deployment
 from components.deployment import EdgeDeploymentProvider
 from components.edge import manifest
 from components.services import azure as arm
@@ -23,6 +23,7 @@ from components.services.registry import Credentials
 from tests.components.life import Life
 from tests.components.modules import CREATE_OPTIONS, forget_images, push_module
 from tests.services.cloud import Cloud, environment
+from tests.waiting import PATIENCE, patiently, until
 
 pytestmark = pytest.mark.docker
 
@@ -36,6 +37,12 @@ def credentials(registry_id: str) -> Credentials:
 def image(credentials: Credentials) -> Iterator[str]:
     yield push_module(credentials, "module")
     forget_images(credentials.login_server)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules end as fast as the machine lets them."""
+    monkeypatch.setattr(deployment, "_BASE_SECONDS", PATIENCE)
 
 
 @pytest.fixture
@@ -56,8 +63,8 @@ def device_id(others: IoTHubRegistryManager, request: pytest.FixtureRequest) -> 
 
 @pytest.fixture
 def wanted(hub_id: str, device_id: str, credentials: Credentials, image: str) -> Callable[..., dict[str, Any]]:
-    def make(seconds: float = 60, password: str = credentials.password, **deployment: Any) -> dict[str, Any]:
-        given = {"module": "scorer", "image": image, "createOptions": CREATE_OPTIONS, **deployment}
+    def make(seconds: float = PATIENCE, password: str = credentials.password, **more: Any) -> dict[str, Any]:
+        given = {"module": "scorer", "image": image, "createOptions": CREATE_OPTIONS, **more}
         login = {"address": credentials.login_server, "username": credentials.username, "password": password}
         return {
             "hubId": hub_id,
@@ -119,32 +126,44 @@ def test_the_life_of_a_deployment(
 
 def test_a_digest_that_does_not_exist(life: Life, wanted: Callable[..., dict[str, Any]], image: str) -> None:
     missing = image.partition("@")[0] + "@sha256:" + "0" * 64
-    with pytest.raises(RolloutError, match="not healthy within 8 s") as caught:
-        life.up(wanted(8, image=missing))
-    assert re.search(r"manifest unknown|not found", str(caught.value)), "the device's own reason"
-    assert "pulumi up" in caught.value.advice
-    assert life.id is None
+
+    def fail(seconds: float) -> str:
+        with pytest.raises(RolloutError, match=f"not healthy within {seconds:.0f} s") as caught:
+            life.up(wanted(seconds, image=missing))
+        assert "pulumi up" in caught.value.advice
+        assert life.id is None
+        return str(caught.value)
+
+    patiently(fail, r"manifest unknown|not found")  # the device's own reason
 
 
 def test_a_wrong_password_is_the_devices_reason_and_never_shown(
     life: Life, wanted: Callable[..., dict[str, Any]], credentials: Credentials, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    inputs = wanted(8, password="wrong-password-canary", image=push_module(credentials, "locked", "2"))
-    with pytest.raises(RolloutError) as caught:
-        life.up(inputs)
-    assert re.search(r"401|unauthorized|authentication|denied", str(caught.value), re.IGNORECASE)
-    assert "wrong-password-canary" not in str(caught.value) + capsys.readouterr().out
+    locked = push_module(credentials, "locked", "2")
+
+    def fail(seconds: float) -> str:
+        with pytest.raises(RolloutError) as caught:
+            life.up(wanted(seconds, password="wrong-password-canary", image=locked))
+        assert "wrong-password-canary" not in str(caught.value) + capsys.readouterr().out
+        return str(caught.value)
+
+    patiently(fail, r"401|unauthorized|authentication|denied")
 
 
 def test_a_module_that_ends(life: Life, wanted: Callable[..., dict[str, Any]]) -> None:
     options = {"Entrypoint": ["/bin/sleep"], "Cmd": ["nonsense"]}
     with pytest.raises(RolloutError, match="scorer") as caught:
-        life.up(wanted(30, createOptions=options, restartPolicy="never"))
+        life.up(wanted(createOptions=options, restartPolicy="never"))
     assert "exit code 1" in str(caught.value)
 
 
 def test_an_offline_device(
-    life: Life, wanted: Callable[..., dict[str, Any]], device_id: str, others: IoTHubRegistryManager
+    life: Life,
+    wanted: Callable[..., dict[str, Any]],
+    device_id: str,
+    others: IoTHubRegistryManager,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(RolloutError, match="it has never reported"):
         life.up(wanted(2))
@@ -152,9 +171,10 @@ def test_an_offline_device(
     unverified = {**wanted(), "verify": {"enabled": False, "timeoutSeconds": 60}}
     assert life.up(unverified) == "create"
     assert life.outs["health"] == "not verified"
-    begun = time.monotonic()
+    capsys.readouterr()
     life.destroy()
-    assert time.monotonic() - begun < 10, "nobody waits for a device that is not connected"
+    said = capsys.readouterr().out
+    assert "the device is not connected and takes it up when it is" in said, "nobody waits for it"
     assert modules(others, device_id) == {}
 
 
@@ -175,13 +195,19 @@ def test_an_offline_verification_ends_when_somebody_elses_deployment_takes_its_p
     life: Life,
     wanted: Callable[..., dict[str, Any]],
     device_id: str,
+    others: IoTHubRegistryManager,
     others_deployments: IoTHubConfigurationManager,
 ) -> None:
     base = ConfigurationContent(modules_content=manifest.base_manifest()["modulesContent"])
-    other = threading.Timer(3, others_deployments.apply_configuration_on_edge_device, (device_id, base))
+
+    def replace() -> None:
+        until(lambda: modules(others, device_id))  # ours is there
+        others_deployments.apply_configuration_on_edge_device(device_id, base)
+
+    other = threading.Thread(target=replace, daemon=True)
     other.start()
     with pytest.raises(RolloutError, match="somebody else replaced version"):
-        life.up(wanted(60))
+        life.up(wanted())
     other.join()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from components.services import fleet_watch
 from components.services.errors import RolloutError, ServiceError
 from tests.components.life import CheckError, Life
 from tests.services.cloud import HUB, Cloud
+from tests.waiting import patiently, until
 
 IMAGES = [f"registry.example/scorer@sha256:{digit * 64}" for digit in "0123"]
 COUNT = 12
@@ -35,10 +35,7 @@ def fleet_hub(azure: Cloud) -> Iterator[str]:
     devices = Life(DeviceFleetProvider())
     wanted = {f"agent-{number:02}": {"tags": {"plant": "north"}} for number in range(COUNT)}
     devices.up({"hubId": hub_id, "name": "devices", "owner": "p/dev", "devices": wanted})
-    deadline = time.monotonic() + 60
-    while f"{COUNT} connected" not in azure.azure.command("fleet").stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: f"{COUNT} connected" in azure.azure.command("fleet").stdout, pause=0.2)
     yield hub_id
     azure.azure.command("fleet", "0", "--fail", "0%")
     azure.delete(hub_id)
@@ -86,7 +83,7 @@ def life(hub: Any) -> Life:
     return Life(FleetDeploymentProvider())
 
 
-def inputs(hub_id: str, image: str = IMAGES[0], wave: int = 3, minutes: float = 1, **other: Any) -> dict[str, Any]:
+def inputs(hub_id: str, image: str = IMAGES[0], wave: int = 3, minutes: float = 10, **other: Any) -> dict[str, Any]:
     return {
         "hubId": hub_id,
         "name": "anomaly",
@@ -182,17 +179,26 @@ def test_a_failed_wave_goes_back_and_can_be_repeated(
     failing: Callable[[str], None],
 ) -> None:
     life.up(inputs(fleet_hub))
-    life.up(inputs(fleet_hub, IMAGES[1], wave=1))
-    before = dict(life.outs)
-    failing("100%")
-    with pytest.raises(RolloutError) as caught:
-        life.up(inputs(fleet_hub, IMAGES[1], wave=2, minutes=0.25))
-    text = str(caught.value)
-    assert "25.0 % of 4 devices report success after 0.25 minutes, 100 % are asked for" in text
+    before: dict[str, Any] = {}
+
+    def fail(seconds: float) -> str:
+        failing("0%")
+        assert life.refresh()
+        life.up(inputs(fleet_hub, IMAGES[1], wave=1))
+        before.update(life.outs)
+        failing("100%")
+        with pytest.raises(RolloutError) as caught:
+            life.up(inputs(fleet_hub, IMAGES[1], wave=2, minutes=seconds / 60))
+        assert life.outs == before
+        text = str(caught.value)
+        assert f"of 4 devices report success after {seconds / 60:g} minutes, 100 % are asked for" in text
+        assert f"is applied to its {COUNT} devices again" in text
+        return text
+
+    text = patiently(fail, "3 devices: code 500", deadlines=(15, 60, 240))
+    assert "25.0 % of 4 devices" in text
     assert "3 devices: code 500: Error while creating module scorer: simulated: cannot pull" in text
     assert "(agent-01, agent-02, agent-03)" in text
-    assert f"is applied to its {COUNT} devices again" in text
-    assert life.outs == before
     [left] = there(hub).values()
     assert left.target_condition == "tags.plant = 'north'" and left.id != before["configurationId"]
     assert running(twins, "agent-00") == IMAGES[0], "the first wave went back, too"

@@ -201,7 +201,9 @@ def test_destroy_removes_what_was_pushed(sources: Sources, life: Life) -> None:
 def test_the_engine_that_built_keeps_nothing_of_the_registrys(sources: Sources) -> None:
     engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"])
     server = registry.admin_credentials(sources.registry_id).login_server
-    assert [tag for image in engine.images.list() for tag in image.tags if tag.startswith(f"{server}/tiny")] == []
+    assert [
+        tag for image in engine.api.images() for tag in image["RepoTags"] or [] if tag.startswith(f"{server}/tiny")
+    ] == []
     engine.close()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from components.device import DeviceIdentityProvider
 from components.services.errors import ChangedError, ServiceError
 from tests.components.life import CheckError, Life, wire
 from tests.services.cloud import Cloud
+from tests.waiting import until
 
 OWNER = "aml-edge/dev"
 
@@ -230,7 +230,4 @@ def test_a_connected_device_keeps_its_session(life: Life, azure: Cloud, wanted: 
         with pytest.raises(CredentialError):
             Connected(azure, first)
         life.up(wanted(4))
-        deadline = time.monotonic() + 10
-        while False not in device.changes and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert False in device.changes, "its key is neither the primary nor the secondary any more"
+        until(lambda: False in device.changes)  # its key is neither the primary nor the secondary any more

@@ -16,6 +16,7 @@ from components.services.aml.client import workspace_config
 from components.services.errors import NotFoundError, ServiceError
 from tests.components.life import CheckError, Life
 from tests.services.cloud import Cloud, environment
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,7 +47,7 @@ def in_workspace(workspace_id: str, name: str) -> list[int]:
         "print('VERSIONS', json.dumps(sorted(model.version for model in Model.list(ws, name=sys.argv[2]))))\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", script, json.dumps(workspace_config(workspace_id)), name]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     found: list[int] = json.loads(done.stdout.partition("VERSIONS ")[2])
     return found
 
@@ -302,7 +303,7 @@ def run_python(script: str, folder: Path, env: dict[str, str]) -> str:
         env={**env, "HOME": str(folder)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 from components.services.aml import client
 from components.services.aml.client import workspace_config
 from tests.support import ROOT
+from tests.waiting import PATIENCE
 
 MIB = 1 << 20
 SIZE = 200 * MIB
@@ -48,7 +49,7 @@ print("PEAKS", json.dumps([made["modelId"], peak("self"), max(workers)]))
 def peaks(workspace_id: str, path: Path) -> tuple[str, int, int]:
     """The registered model's id, and the most memory that the program and its largest process held, in bytes."""
     command = [sys.executable, "-c", REGISTER, workspace_id, str(path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3 * PATIENCE, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     model_id, program, worker = json.loads(done.stdout.partition("PEAKS ")[2])
     return str(model_id), int(program), int(worker)

@@ -14,6 +14,7 @@ import yaml
 
 from tests.components.run_program import KEY, PASSWORD, SECRET
 from tests.support import ROOT
+from tests.waiting import PATIENCE
 
 AZURE = "azure-native:"
 DYNAMIC = "pulumi-python:dynamic/edge:"
@@ -55,7 +56,7 @@ def run(preview: bool = False, secrets: Sequence[str] = (), **config: Any) -> Ru
         input=json.dumps({"config": text, "preview": preview, "secrets": list(secrets)}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
