@@ -16,14 +16,10 @@ _Key = tuple[str, str]
 
 
 class AccessPolicies:
-    """`answer` is None for a path that is none of these."""
-
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def answer(self, call: Call) -> Answer | None:
-        if call.method != "PUT" or call.target.type.casefold() != _KIND.casefold() or len(call.target.names) != 2:
-            return None
+    async def change(self, call: Call) -> Answer:
         word = call.target.name.casefold()
         if word not in ("add", "replace", "remove"):
             raise ArmError(400, "BadRequest", f"'{call.target.name}' is not one of add, replace, remove.")

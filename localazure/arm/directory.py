@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from urllib.parse import urlencode
 
 from localazure.arm.engine import GROUP, Engine
 from localazure.arm.errors import ArmError, not_implemented
 from localazure.arm.ids import parse
 from localazure.arm.model import Answer, Call
+from localazure.arm.pages import page
 from localazure.arm.regions import REGIONS
 from localazure.arm.resources import Json
 
@@ -18,59 +17,66 @@ _TERM = re.compile(r"\s*(resourceType|name|location|resourceGroup|tagName|tagVal
 
 
 class Directory:
-    """Listings outside a single resource type; `answer` is None for a path that is none of them."""
-
     def __init__(self, engine: Engine) -> None:
         self._engine, self._instance = engine, engine.context.instance
 
-    def answer(self, call: Call) -> Answer | None:
-        steps = call.target.key.strip("/").split("/")
-        if steps == ["tenants"]:
-            return self._get(call, self._tenants)
-        if steps == ["subscriptions"]:
-            return self._get(call, lambda: {"value": [self._subscription()], "count": {"type": "Total", "value": 1}})
-        if steps[0] != "subscriptions" or len(steps) < 2:
-            return None
-        if len(steps) == 2:
-            return self._get(call, self._subscription)
-        return self._in_subscription(call, steps[2:])
-
-    def _in_subscription(self, call: Call, steps: list[str]) -> Answer | None:
-        match steps:
-            case ["locations"]:
-                return self._get(call, self._locations)
-            case ["resourcegroups"]:
-                return self._get(call, lambda: page(call, self._groups(), self._instance.arm_url))
-            case ["resources"] | ["resourcegroups", _, "resources"]:
-                return self._get(call, lambda: page(call, self._resources(call), self._instance.arm_url))
-            case ["providers"]:
-                return self._get(call, lambda: {"value": [self._provider(call, name) for name in self._namespaces()]})
-            case ["providers", namespace]:
-                return self._get(call, lambda: self._provider(call, namespace))
-            case ["providers", namespace, "register"] if call.method == "POST":
-                return Answer(200, self._provider(call, namespace))
-        return None
-
-    def _get(self, call: Call, make: Callable[[], Json]) -> Answer:
-        if call.method != "GET":
-            raise ArmError(
-                405, "MethodNotAllowed", f"The requested resource does not support http method '{call.method}'."
-            )
-        return Answer(200, make())
-
-    def _tenants(self) -> Json:
+    async def tenants(self, call: Call) -> Answer:
         tenant = self._instance.tenant_id
-        return {
-            "value": [
-                {
-                    "id": f"/tenants/{tenant}",
-                    "tenantId": tenant,
-                    "displayName": "Local Azure",
-                    "tenantCategory": "Home",
-                    "domains": [],
-                }
-            ]
+        shown = {
+            "id": f"/tenants/{tenant}",
+            "tenantId": tenant,
+            "displayName": "Local Azure",
+            "tenantCategory": "Home",
+            "domains": [],
         }
+        return Answer(200, {"value": [shown]})
+
+    async def subscriptions(self, call: Call) -> Answer:
+        return Answer(200, {"value": [self._subscription()], "count": {"type": "Total", "value": 1}})
+
+    async def subscription(self, call: Call) -> Answer:
+        return Answer(200, self._subscription())
+
+    async def locations(self, call: Call) -> Answer:
+        base = f"/subscriptions/{self._instance.subscription_id}/locations"
+        regions = [
+            {
+                "id": f"{base}/{name}",
+                "name": name,
+                "type": "Region",
+                "displayName": shown,
+                "regionalDisplayName": shown,
+                "metadata": {"regionType": "Physical", "regionCategory": "Recommended"},
+            }
+            for name, shown in REGIONS.items()
+        ]
+        return Answer(200, {"value": regions})
+
+    async def groups(self, call: Call) -> Answer:
+        groups = self._engine.resources.below(call.target.path.rpartition("/")[0], GROUP)
+        return Answer(200, page(call, [self._engine.present(group) for group in groups], self._instance.arm_url))
+
+    async def resources(self, call: Call) -> Answer:
+        """Those with a location, of a subscription or resource group."""
+        scope = call.target.path.rpartition("/")[0]
+        self._engine.require_scope(parse(f"{scope}/resources"))
+        wanted = _filter(call.query.get("$filter", ""))
+        found = [
+            resource
+            for resource in self._engine.resources.below(scope)
+            if resource.type != GROUP and "location" in self._engine.types[resource.type.casefold()].top
+        ]
+        bodies = [self._engine.present(resource) for resource in found]
+        shown = [{key: body[key] for key in _SHOWN if key in body} for body in bodies if _matches(body, wanted)]
+        return Answer(200, page(call, shown, self._instance.arm_url))
+
+    async def providers(self, call: Call) -> Answer:
+        namespaces = sorted({kind.type.split("/")[0] for kind in self._engine.types.values()})
+        return Answer(200, {"value": [self._provider(call, name) for name in namespaces]})
+
+    async def provider(self, call: Call) -> Answer:
+        """Also the answer of `register`: all are registered."""
+        return Answer(200, self._provider(call, call.target.namespace or ""))
 
     def _subscription(self) -> Json:
         subscription = self._instance.subscription_id
@@ -88,41 +94,6 @@ class Directory:
                 "spendingLimit": "Off",
             },
         }
-
-    def _locations(self) -> Json:
-        base = f"/subscriptions/{self._instance.subscription_id}/locations"
-        return {
-            "value": [
-                {
-                    "id": f"{base}/{name}",
-                    "name": name,
-                    "type": "Region",
-                    "displayName": shown,
-                    "regionalDisplayName": shown,
-                    "metadata": {"regionType": "Physical", "regionCategory": "Recommended"},
-                }
-                for name, shown in REGIONS.items()
-            ]
-        }
-
-    def _groups(self) -> list[Json]:
-        scope = f"/subscriptions/{self._instance.subscription_id}"
-        return [self._engine.present(group) for group in self._engine.resources.below(scope, GROUP)]
-
-    def _resources(self, call: Call) -> list[Json]:
-        scope = call.target.path.rpartition("/")[0]
-        self._engine.require_scope(parse(f"{scope}/resources"))
-        wanted = _filter(call.query.get("$filter", ""))
-        found = [
-            resource
-            for resource in self._engine.resources.below(scope)
-            if resource.type != GROUP and "location" in self._engine.types[resource.type.casefold()].top
-        ]
-        bodies = [self._engine.present(resource) for resource in found]
-        return [{key: body[key] for key in _SHOWN if key in body} for body in bodies if _matches(body, wanted)]
-
-    def _namespaces(self) -> Iterable[str]:
-        return sorted({kind.type.split("/")[0] for kind in self._engine.types.values()})
 
     def _provider(self, call: Call, namespace: str) -> Json:
         kinds = [
@@ -146,26 +117,6 @@ class Directory:
                 for kind in kinds
             ],
         }
-
-
-def page(call: Call, values: list[Json], base: str) -> Json:
-    """`{value, nextLink?}`: `$top` cuts, `$skiptoken` continues."""
-    start = _number(call, "$skiptoken", 0)
-    count = _number(call, "$top", len(values) or 1)
-    body: Json = {"value": values[start : start + count]}
-    if start + count < len(values):
-        query = dict(call.query) | {"$skiptoken": str(start + count)}
-        body["nextLink"] = f"{base}{call.target.path}?{urlencode(query, safe='$')}"
-    return body
-
-
-def _number(call: Call, name: str, default: int) -> int:
-    given = call.query.get(name, "")
-    if not given:
-        return default
-    if not given.isdecimal() or (name == "$top" and int(given) < 1):
-        raise ArmError(400, "InvalidQueryParameter", f"The value '{given}' of query parameter '{name}' is not valid.")
-    return int(given)
 
 
 def _filter(text: str) -> dict[str, str]:

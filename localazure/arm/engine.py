@@ -23,6 +23,7 @@ from localazure.arm.errors import (
 from localazure.arm.ids import Target, parse
 from localazure.arm.model import Answer, Call, Context, LongRunning, ResourceType, merge
 from localazure.arm.operations import Operations
+from localazure.arm.pages import page
 from localazure.arm.resources import Json, Resource
 
 GROUP = "Microsoft.Resources/resourceGroups"
@@ -64,7 +65,7 @@ class Engine:
 
     def parent(self, target: Target) -> Resource | None:
         """The resource to which a nested one belongs."""
-        return self.resources.get(f"{target.scope}/providers/{target.namespace}/{target.types[0]}/{target.names[0]}")
+        return self.resources.get(target.top.path)
 
     def require(self, call: Call, target: Target | None = None) -> Resource:
         target = target or call.target
@@ -77,19 +78,24 @@ class Engine:
             raise resource_not_found(kind.type, target.name, target.group)
         return resource
 
-    def get(self, call: Call) -> Answer:
+    async def get(self, call: Call) -> Answer:
         resource = self.require(call)
         body = self.present(resource)
         # Who watches provisioningState waits as long as the answer says, 10 or 30 seconds when it says nothing.
         again = operations.RETRY_AFTER if resource.provisioning_state not in _SETTLED else {}
         return Answer(200, body, ({"ETag": body["etag"]} if "etag" in body else {}) | again)
 
-    def collection(self, call: Call) -> list[Json]:
+    async def head(self, call: Call) -> Answer:
+        self.require(call)
+        return Answer(204)
+
+    async def collection(self, call: Call) -> Answer:
         """A collection below a subscription or resource group: empty, never 404, when the parent exists."""
         kind = self.type_of(call)
         self.require_scope(call.target)
         holder = call.target.path.rpartition("/")[0] if call.target.names else call.target.scope
-        return [self.present(one) for one in self.resources.below(holder, kind.type)]
+        found = [self.present(one) for one in self.resources.below(holder, kind.type)]
+        return Answer(200, page(call, found, self.context.instance.arm_url))
 
     # --- PUT and PATCH
 
@@ -202,8 +208,6 @@ class Engine:
 
     async def act(self, call: Call) -> Answer:
         target, word = call.target.parent()
-        if not target.types or target.is_collection:
-            raise not_implemented(call.method, call.target.path)
         owner, tail = target, word.casefold()
         if target.type.casefold() not in self.types and len(target.types) > 1:  # .../IotHubKeys/{name}/listkeys
             path = target.path.rsplit("/", 2)[0]

@@ -1,4 +1,4 @@
-"""ARM's front door: token, api-version, headers, error envelopes; then the engine.
+"""ARM's front door: token, api-version, headers, error envelopes; then what `routes` has for the request.
 
 Headers: Azure/azure-resource-manager-rpc, v1.0/common-api-details.md.
 """
@@ -11,28 +11,21 @@ import logging
 import re
 import sqlite3
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from localazure.arm import authorization_lists, operations
-from localazure.arm.access_policies import AccessPolicies
-from localazure.arm.deletion import Deletion
-from localazure.arm.directory import Directory, page
 from localazure.arm.engine import Engine
-from localazure.arm.errors import ArmError, invalid_content, not_implemented
-from localazure.arm.hub_metrics import HubMetrics
+from localazure.arm.errors import ArmError, invalid_content
 from localazure.arm.ids import parse
 from localazure.arm.model import Answer, Call
-from localazure.arm.names import NameChecks
 from localazure.arm.rbac import Access
 from localazure.arm.resources import Json
-from localazure.arm.role_definitions import RoleDefinitions
-from localazure.arm.softdelete import SoftDelete
+from localazure.arm.routes import Routes
 from localazure.arm.throttle import Throttle
 from localazure.bodies import BodyError, TooLargeError, parse_json, read
 from localazure.identity import AuthError, arm_audiences
@@ -43,26 +36,10 @@ _VERSION = re.compile(r"(\d{4}-\d{2}-\d{2})(-[a-z]+(\.\d+)?)?", re.I)
 _log = logging.getLogger(__name__)
 
 
-class Listing(Protocol):
-    def answer(self, call: Call) -> Answer | None:
-        """None for a path that it does not know."""
-        ...
-
-
 class Front:
-    def __init__(self, engine: Engine, access: Access, throttle: Throttle, listings: Sequence[Listing] = ()) -> None:
+    def __init__(self, engine: Engine, access: Access, throttle: Throttle, routes: Routes) -> None:
         self._engine, self._instance, self._access = engine, engine.context.instance, access
-        self._throttle = throttle
-        self._deletion = Deletion(engine)
-        self._policies = AccessPolicies(engine)
-        self._special: tuple[Listing, ...] = (
-            Directory(engine),
-            SoftDelete(engine),
-            NameChecks(engine),
-            RoleDefinitions(engine),
-            HubMetrics(engine),
-            *listings,
-        )
+        self._throttle, self._routes = throttle, routes
         self.app = Starlette(routes=[Route("/{path:path}", self._handle, methods=_METHODS)])
 
     async def _handle(self, request: Request) -> Response:
@@ -99,65 +76,11 @@ class Front:
         need = self._access.check(request.method, target, claims)
         call = Call(request.method, target, query, request.headers, await _body(request), claims)
         self._access.check_links(call.method, target, call.body, claims)
-        answer = await self._dispatch(call)
+        answer = await self._routes.answer(call)
         if need and need.filtered and answer.status == 200:
             shown = self._access.readable(claims["oid"], answer.body["value"])
             answer = Answer(200, answer.body | {"value": shown}, answer.headers)
         return answer
-
-    async def _dispatch(self, call: Call) -> Answer:
-        for listing in self._special:
-            answer = listing.answer(call)
-            if answer:
-                return answer
-        policies = await self._policies.answer(call)
-        if policies:
-            return policies
-        if call.target.subscription is None:
-            raise not_implemented(call.method, call.target.path)
-        if call.method == "POST":
-            return await self._engine.act(call)
-        operation = self._engine.operations.find(call.target)
-        if operation and call.method == "GET":
-            return self._poll(call, operation)
-        if call.target.is_collection:
-            if call.method != "GET":
-                raise not_implemented(call.method, call.target.path)
-            values = self._engine.collection(call) if call.target.types[-1].casefold() != "roleassignments" else None
-            if values is None:
-                values = authorization_lists.role_assignments(self._engine, call)
-            return Answer(200, page(call, values, self._instance.arm_url))
-        return await self._on_resource(call)
-
-    async def _on_resource(self, call: Call) -> Answer:
-        match call.method:
-            case "GET":
-                return self._engine.get(call)
-            case "HEAD":
-                self._engine.require(call)
-                return Answer(204)
-            case "PUT":
-                return await self._engine.put(call)
-            case "PATCH":
-                return await self._engine.patch(call)
-            case _:
-                return await self._deletion.delete(call)
-
-    def _poll(self, call: Call, operation: operations.Operation) -> Answer:
-        """The two ways of polling; see learn.microsoft.com/azure/azure-resource-manager/management/async-operations."""
-        running = operation.status == "Running"
-        again = operations.RETRY_AFTER if running else {}
-        if operations.monitors(call):
-            return Answer(200, operation.monitored(call.target.path), again)
-        if running:
-            return Answer(
-                202, None, {"Location": f"{self._instance.arm_url}{call.target.path}?{_query(call)}", **again}
-            )
-        if operation.error:
-            failure = {key: value for key, value in operation.error.items() if key != "status"}
-            return Answer(operation.error["status"], {"error": failure})
-        resource = self._engine.resources.get(operation.resource) if operation.work == "provision" else None
-        return Answer(200, self._engine.present(resource) if resource else None)
 
     def _authenticate(self, request: Request) -> Mapping[str, Any]:
         try:
@@ -223,10 +146,6 @@ async def _body(request: Request) -> Json | None:
     if not isinstance(value, dict):
         raise invalid_content("an object is expected")
     return value
-
-
-def _query(call: Call) -> str:
-    return "&".join(f"{key}={value}" if value else key for key, value in call.query.items())
 
 
 def _common_headers(asked: Mapping[str, str]) -> dict[str, str]:

@@ -7,20 +7,15 @@ from localazure.arm.engine import Engine
 from localazure.arm.ids import parse
 from localazure.arm.model import Answer, Call
 
-_KIND = "microsoft.devices/iothubs/quotametrics"
 _MESSAGES = {"F1": 8_000, "1": 400_000, "2": 6_000_000, "3": 300_000_000}
 """A day and unit, by the SKU or its last letter."""
 
 
 class HubMetrics:
-    """`answer` is None for any other path."""
-
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def answer(self, call: Call) -> Answer | None:
-        if call.target.type.casefold() != _KIND or call.method != "GET" or not call.target.is_collection:
-            return None
+    async def quotas(self, call: Call) -> Answer:
         hub = self._engine.require(call, parse(call.target.path.rpartition("/")[0]))
         sku, units = hub.inputs["sku"]["name"], hub.inputs["sku"]["capacity"]
         devices, messages = self._engine.context.hubs.usage(hub.name)

@@ -41,6 +41,11 @@ class Target:
     def is_collection(self) -> bool:
         return len(self.types) > len(self.names)
 
+    @property
+    def top(self) -> Target:
+        """Of a nested path: the resource of the provider's own to which it belongs."""
+        return parse(f"{self.scope}/providers/{self.namespace}/{self.types[0]}/{self.names[0]}")
+
     def parent(self) -> tuple[Target, str]:
         """An action's resource and its name: `.../registries/r/listCredentials` -> (`.../registries/r`, `listCredentials`)."""
         path, _, action = self.path.rpartition("/")

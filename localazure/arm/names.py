@@ -17,17 +17,11 @@ _INVALID = {"microsoft.storage": "AccountNameInvalid", "microsoft.keyvault": "Ac
 
 
 class NameChecks:
-    """`answer` is None for a path that is not such a check."""
-
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def answer(self, call: Call) -> Answer | None:
-        target = call.target
-        namespace = (target.namespace or "").casefold()
-        asked = tuple(word.casefold() for word in target.types) == ("checknameavailability",)
-        if call.method != "POST" or not asked or target.names or namespace not in _TYPES:
-            return None
+    async def check(self, call: Call) -> Answer:
+        namespace = (call.target.namespace or "").casefold()
         name = (call.body or {}).get("name")
         if not isinstance(name, str):
             raise invalid_content("Required property 'name' not found in JSON")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from localazure.arm.errors import ArmError
-from localazure.arm.ids import Target, parse
+from localazure.arm.ids import parse
 from localazure.arm.model import Call, LongRunning
 from localazure.arm.resources import Json, Resource
 from localazure.store import Store, dump
@@ -24,7 +24,6 @@ from localazure.store import Store, dump
 Work = Literal["provision", "delete", "delete-group", "purge", "import"]
 RETRY_AFTER = {"Retry-After": "1"}
 _KEPT_DAYS = 1
-_POLL_SEGMENTS = ("operationstatuses", "operationresults", "asyncoperations", "workspaceoperationsstatus")
 _TABLE = """
 CREATE TABLE IF NOT EXISTS arm_operations (
   id TEXT PRIMARY KEY, work TEXT NOT NULL, resource TEXT NOT NULL, status TEXT NOT NULL, running TEXT NOT NULL, error TEXT,
@@ -93,12 +92,8 @@ class Operations:
         )
         return _operation(row) if row else None
 
-    def find(self, target: Target) -> Operation | None:
-        """The operation that a status URL names, else None."""
-        *_, parent, last = ("", "", *target.path.split("/"))
-        if parent.casefold() not in _POLL_SEGMENTS:
-            return None
-        row = self._store.one("SELECT * FROM arm_operations WHERE id = ?", last)
+    def find(self, operation_id: str) -> Operation | None:
+        row = self._store.one("SELECT * FROM arm_operations WHERE id = ?", operation_id)
         return _operation(row) if row else None
 
     def start(self) -> None:
@@ -137,14 +132,6 @@ class Operations:
             now(),
             operation.id,
         )
-
-
-def monitors(call: Call) -> bool:
-    """Whether a status URL is an Azure-AsyncOperation (always 200 with a status) or a Location (the final answer)."""
-    segment = call.target.path.split("/")[-2].casefold()
-    if segment == "workspaceoperationsstatus":
-        return call.query.get("type") != "location"
-    return segment == "operationstatuses" or "asyncinfo" in call.query
 
 
 def headers(rules: LongRunning, operation: Operation, resource: Resource, call: Call, base: str) -> dict[str, str]:

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 import re
 
-from localazure.arm.directory import page
 from localazure.arm.engine import Engine
 from localazure.arm.errors import ArmError
 from localazure.arm.model import Answer, Call
+from localazure.arm.pages import page
 from localazure.arm.rbac.roles import DEFINITIONS, ROLES, Role
 from localazure.arm.resources import Json
 
-_KIND = "microsoft.authorization/roledefinitions"
 _NAME = re.compile(r"\s*roleName\s+eq\s+'([^']*)'\s*", re.I)
 _TYPE = re.compile(r"\s*type\s+eq\s+'(BuiltInRole|CustomRole)'\s*", re.I)
 
 
 class RoleDefinitions:
-    """`answer` is None for a path that is none of these; custom roles are not part of this cloud."""
+    """Custom roles are not part of this cloud."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def answer(self, call: Call) -> Answer | None:
-        if call.target.type.casefold() != _KIND or call.method != "GET":
-            return None
+    async def get(self, call: Call) -> Answer:
         self._engine.require_scope(call.target)
-        if call.target.names:
-            role = next((role for role in ROLES if role.id == call.target.name.casefold()), None)
-            if role is None:
-                message = f"The specified role definition with ID '{call.target.name.replace('-', '')}' does not exist."
-                raise ArmError(404, "RoleDefinitionDoesNotExist", message)
-            return Answer(200, _shown(role))
+        role = next((role for role in ROLES if role.id == call.target.name.casefold()), None)
+        if role is None:
+            message = f"The specified role definition with ID '{call.target.name.replace('-', '')}' does not exist."
+            raise ArmError(404, "RoleDefinitionDoesNotExist", message)
+        return Answer(200, _shown(role))
+
+    async def collection(self, call: Call) -> Answer:
+        self._engine.require_scope(call.target)
         found = [_shown(role) for role in ROLES if _wanted(role, call.query.get("$filter", ""))]
         return Answer(200, page(call, found, self._engine.context.instance.arm_url))
 

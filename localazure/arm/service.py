@@ -14,9 +14,10 @@ from localazure.arm.ids import parse
 from localazure.arm.model import Call, Context, Hubs, Registries
 from localazure.arm.operations import Operations
 from localazure.arm.providers import all_types
-from localazure.arm.providers.containerregistry_tasks import RegistryTasks, Tasks
+from localazure.arm.providers.containerregistry_tasks import Tasks
 from localazure.arm.rbac import Access, roles
 from localazure.arm.resources import Resource, Resources
+from localazure.arm.routes import Routes, table
 from localazure.identity import Tokens
 from localazure.instance import Instance
 from localazure.principals import Principals
@@ -54,8 +55,8 @@ class ArmService:
         self.access = Access(store, self._resources, self.principals)
         context = Context(instance, self._resources, tokens, registries, hubs, self.principals, tasks)
         self._engine = Engine(context, self._operations, all_types())
-        listings = [RegistryTasks(self._engine, tasks)] if tasks else []
-        self.app = Front(self._engine, self.access, throttle or throttling.load(instance.folder), listings).app
+        routes = Routes(table(self._engine, tasks))
+        self.app = Front(self._engine, self.access, throttle or throttling.load(instance.folder), routes).app
 
     def on_gone(self, kind: str, callback: Callable[[dict[str, Any]], None]) -> None:
         """Call with the properties of each resource of a type that is deleted for good: not when it is soft-deleted, but when it

@@ -21,29 +21,33 @@ _PURGE = LongRunning(
 
 
 class SoftDelete:
-    """`answer` is None for a path that is none of these."""
-
     def __init__(self, engine: Engine) -> None:
         self._engine, self._resources = engine, engine.resources
         engine.operations.workers["purge"] = self._purge
 
-    def answer(self, call: Call) -> Answer | None:
-        target = call.target
-        kind = target.type.casefold()
-        if kind == "microsoft.keyvault/deletedvaults" and call.method == "GET":
-            return Answer(200, {"value": [self._vault(one) for one in self._resources.tombstones(_VAULTS)]})
-        if kind == "microsoft.keyvault/locations/deletedvaults" and call.method == "GET" and target.name:
-            return Answer(200, self._vault(self._find(call, *target.names)))
-        if kind == "microsoft.keyvault/locations/deletedvaults/purge" and call.method == "POST":
-            return self._start_purge(call, self._find(call, *target.names))
-        if kind == "microsoft.operationalinsights/deletedworkspaces" and call.method == "GET":
-            self._engine.require_scope(target)
-            held = self._resources.tombstones(_LOGS)
-            below = [one for one in held if one.resource.key.startswith(target.scope.casefold() + "/")]
-            return Answer(200, {"value": [self._engine.present(one.resource) for one in below]})
-        return None
+    async def vaults(self, call: Call) -> Answer:
+        return Answer(200, {"value": [self._vault(one) for one in self._resources.tombstones(_VAULTS)]})
 
-    def _find(self, call: Call, location: str, name: str) -> Tombstone:
+    async def vault(self, call: Call) -> Answer:
+        return Answer(200, self._vault(self._find(call)))
+
+    async def purge_vault(self, call: Call) -> Answer:
+        one = self._find(call)
+        if one.resource.properties.get("enablePurgeProtection"):
+            raise ArmError(405, "MethodNotAllowed", "Operation 'DeletedVaultPurge' is not allowed.")
+        operation = self._engine.operations.begin("purge", one.resource.id, _PURGE)
+        self._engine.operations.launch(operation)
+        base = self._engine.context.instance.arm_url
+        return Answer(202, None, operations.headers(_PURGE, operation, one.resource, call, base))
+
+    async def workspaces(self, call: Call) -> Answer:
+        self._engine.require_scope(call.target)
+        scope = f"{call.target.scope.casefold()}/"
+        below = [one.resource for one in self._resources.tombstones(_LOGS) if one.resource.key.startswith(scope)]
+        return Answer(200, {"value": [self._engine.present(one) for one in below]})
+
+    def _find(self, call: Call) -> Tombstone:
+        location, name = call.target.names
         for one in self._resources.tombstones(_VAULTS, name=name):
             if one.resource.location == location.casefold():
                 return one
@@ -63,14 +67,6 @@ class SoftDelete:
             properties["purgeProtectionEnabled"] = True
         where = f"/subscriptions/{subscription}/providers/Microsoft.KeyVault/locations/{vault.location}/deletedVaults/{vault.name}"
         return {"id": where, "name": vault.name, "type": "Microsoft.KeyVault/deletedVaults", "properties": properties}
-
-    def _start_purge(self, call: Call, one: Tombstone) -> Answer:
-        if one.resource.properties.get("enablePurgeProtection"):
-            raise ArmError(405, "MethodNotAllowed", "Operation 'DeletedVaultPurge' is not allowed.")
-        operation = self._engine.operations.begin("purge", one.resource.id, _PURGE)
-        self._engine.operations.launch(operation)
-        base = self._engine.context.instance.arm_url
-        return Answer(202, None, operations.headers(_PURGE, operation, one.resource, call, base))
 
     async def _purge(self, resource_id: str) -> None:
         for one in self._resources.tombstones(_VAULTS, key=resource_id.casefold()):

@@ -124,6 +124,35 @@ def test_what_this_cloud_does_not_have_is_501_with_its_name(cloud: Cloud) -> Non
     assert (answer.status_code, code(answer)) == (501, "NotImplemented")
 
 
+def test_a_path_that_only_looks_like_one_of_azures_is_501(cloud: Cloud) -> None:
+    """The routing table holds whole paths: right words at the wrong place are no operation."""
+    account = cloud.make(STORAGE, "account1", storage())["id"]
+    for method, path in (
+        ("GET", f"{cloud.group_id()}/providers/Microsoft.KeyVault/deletedVaults"),
+        ("GET", f"{cloud.subscription}/providers/Microsoft.KeyVault/deletedVaults/vault"),
+        ("GET", f"{cloud.subscription}/providers/Microsoft.KeyVault/locations/westeurope/deletedVaults"),
+        ("GET", f"{account}/providers/Microsoft.OperationalInsights/deletedWorkspaces"),
+        ("GET", f"{cloud.group_id()}/providers/Microsoft.Compute/roleAssignments"),
+        ("GET", "/providers/Microsoft.Authorization/roleAssignments"),
+        ("POST", f"{cloud.group_id()}/providers/Microsoft.Storage/checkNameAvailability"),
+        ("POST", cloud.group_id()),
+        ("POST", f"{account}/listKeys/again"),
+        ("PUT", f"{cloud.group_id()}/providers/Microsoft.Storage/storageAccounts"),
+        ("HEAD", f"{cloud.group_id()}/providers/Microsoft.Storage/storageAccounts"),
+    ):
+        assert cloud.request(method, path, {"name": "account2"}).status_code == 501, (method, path)
+
+
+def test_the_lists_of_arm_itself_are_read_only(cloud: Cloud) -> None:
+    below = ["", "/locations", "/resourceGroups", "/RESOURCES", "/resourceGroups/rg/resources", "/providers"]
+    below.append("/providers/Microsoft.Storage")
+    for path in ("/tenants", "/subscriptions", *(cloud.subscription + one for one in below)):
+        assert cloud.get(path).status_code == 200, path
+        for method in ("PUT", "POST", "DELETE"):
+            answer = cloud.request(method, path, {})
+            assert (answer.status_code, code(answer)) == (405, "MethodNotAllowed"), (method, path)
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b'"text"', b""])
 def test_a_body_that_is_no_object_is_refused(cloud: Cloud, content: bytes) -> None:
     answer = cloud.http.put(

@@ -7,15 +7,15 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from localazure.arm import operations
-from localazure.arm.directory import page
 from localazure.arm.engine import Engine
 from localazure.arm.errors import ArmError, not_implemented, resource_not_found
 from localazure.arm.ids import parse
 from localazure.arm.model import Answer, Call, LongRunning
+from localazure.arm.pages import page
 from localazure.arm.resources import Json, Resource
 from localazure.registry.tasks.errors import TaskError
 from localazure.registry.tasks.importing import ImportRequest
@@ -38,9 +38,6 @@ CREATE TABLE IF NOT EXISTS arm_registry_imports (id TEXT PRIMARY KEY, operation 
 """
 
 
-Handler = Callable[[Call, Resource], Answer]
-
-
 class Tasks(Protocol):
     """The registry room's door for what this page needs; all raise TaskError."""
 
@@ -57,51 +54,42 @@ class Tasks(Protocol):
     async def import_image(self, target: str, request: ImportRequest, source: str | None) -> None: ...
 
 
-class RegistryTasks:
-    """`answer` is None for a path that is none of these."""
+def _of_registry(
+    work: Callable[[RegistryTasks, Call, Resource], Answer],
+) -> Callable[[RegistryTasks, Call], Awaitable[Answer]]:
+    """Hand in the registry that the path names, ready for work; TaskError becomes ARM's."""
 
+    async def handler(self: RegistryTasks, call: Call) -> Answer:
+        registry = self._engine.require(call, call.target.top)
+        if registry.provisioning_state not in ("Succeeded", "Updating"):
+            raise ArmError(409, "Conflict", f"'{registry.id}' is in state '{registry.provisioning_state}'.")
+        try:
+            return work(self, call, registry)
+        except TaskError as error:
+            raise ArmError(error.status, error.code, error.message) from error
+
+    return handler
+
+
+class RegistryTasks:
     def __init__(self, engine: Engine, tasks: Tasks) -> None:
         self._engine, self._tasks = engine, tasks
         self._store = engine.resources.store
         self._store.script(_TABLE)
         engine.operations.workers["import"] = self._import
-        self._table: dict[tuple[str, str, int], Handler] = {
-            ("POST", "listbuildsourceuploadurl", 1): lambda call, acr: Answer(200, tasks.upload_url(acr.name)),
-            ("POST", "schedulerun", 1): lambda call, acr: Answer(200, tasks.schedule(acr.name, acr.id, call.body)),
-            ("POST", "importimage", 1): self._begin_import,
-            ("GET", "listusages", 1): self._usages,
-            ("GET", "runs", 1): self._runs,
-            ("GET", "runs", 2): lambda call, acr: Answer(200, tasks.run(acr.name, call.target.name)),
-            ("PATCH", "runs", 2): self._archive,
-            ("POST", "runs/cancel", 2): self._cancel,
-            ("POST", "runs/listlogsasurl", 2): lambda call, acr: Answer(200, tasks.log_url(acr.name, call.target.name)),
-        }
-        """Method, types below the registry, number of names."""
 
-    def answer(self, call: Call) -> Answer | None:
-        handler = self._handler(call)
-        if handler is None:
-            return None
-        names = call.target.names
-        owner = re.match(rf".*?/registries/{re.escape(names[0])}(?=/)", call.target.path, re.IGNORECASE)
-        assert owner, "the handler knows such paths only"
-        registry = self._engine.require(call, parse(owner[0]))
-        if registry.provisioning_state not in ("Succeeded", "Updating"):
-            raise ArmError(409, "Conflict", f"'{registry.id}' is in state '{registry.provisioning_state}'.")
-        try:
-            return handler(call, registry)
-        except TaskError as error:
-            raise ArmError(error.status, error.code, error.message) from error
+    # --- quick builds
 
-    def _handler(self, call: Call) -> Handler | None:
-        kind = call.target.type.casefold()
-        if not kind.startswith(f"{_REGISTRY}/") or not call.target.names:
-            return None
-        return self._table.get((call.method, kind.removeprefix(f"{_REGISTRY}/"), len(call.target.names)))
+    @_of_registry
+    def upload_url(self, call: Call, registry: Resource) -> Answer:
+        return Answer(200, self._tasks.upload_url(registry.name))
 
-    # --- runs
+    @_of_registry
+    def schedule(self, call: Call, registry: Resource) -> Answer:
+        return Answer(200, self._tasks.schedule(registry.name, registry.id, call.body))
 
-    def _runs(self, call: Call, registry: Resource) -> Answer:
+    @_of_registry
+    def runs(self, call: Call, registry: Resource) -> Answer:
         wanted: dict[str, str] = {}
         for term in filter(str.strip, re.split(r"\s+and\s+", call.query.get("$filter", ""), flags=re.IGNORECASE)):
             found = _FILTER.fullmatch(term)
@@ -116,15 +104,26 @@ class RegistryTasks:
         found_runs = [run for run in self._tasks.runs(registry.name) if matches(run)]
         return Answer(200, page(call, found_runs, self._engine.context.instance.arm_url))
 
-    def _archive(self, call: Call, registry: Resource) -> Answer:
+    @_of_registry
+    def run(self, call: Call, registry: Resource) -> Answer:
+        return Answer(200, self._tasks.run(registry.name, call.target.name))
+
+    @_of_registry
+    def archive_run(self, call: Call, registry: Resource) -> Answer:
         enabled = (call.body or {}).get("isArchiveEnabled")
         return Answer(200, self._tasks.archive(registry.name, call.target.name, enabled))
 
-    def _cancel(self, call: Call, registry: Resource) -> Answer:
+    @_of_registry
+    def cancel_run(self, call: Call, registry: Resource) -> Answer:
         self._tasks.cancel(registry.name, call.target.name)
         return Answer(200)
 
-    def _usages(self, call: Call, registry: Resource) -> Answer:
+    @_of_registry
+    def log_url(self, call: Call, registry: Resource) -> Answer:
+        return Answer(200, self._tasks.log_url(registry.name, call.target.name))
+
+    @_of_registry
+    def usages(self, call: Call, registry: Resource) -> Answer:
         size, webhooks = _LIMITS[registry.inputs["sku"]["name"]]
         value = [
             {"name": "Size", "limit": size, "currentValue": self._tasks.usages(registry.name), "unit": "Bytes"},
@@ -134,7 +133,8 @@ class RegistryTasks:
 
     # --- imports
 
-    def _begin_import(self, call: Call, registry: Resource) -> Answer:
+    @_of_registry
+    def import_image(self, call: Call, registry: Resource) -> Answer:
         request = self._tasks.admit_import(call.body)
         if request.source.resourceId:
             self._source(request.source.resourceId)
