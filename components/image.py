@@ -11,11 +11,12 @@ from pulumi.dynamic import CheckResult, CreateResult, ReadResult, UpdateResult
 
 from components.dynamic import DynamicResource, Provider, gone
 from components.edge import conda
-from components.image_inputs import BASE_IMAGE, ModelImageInputs, image_fingerprint
+from components.image_inputs import BASE_IMAGE, PLATFORM, ModelImageInputs, image_fingerprint
 from components.services import base_image, builders, progress, registry
 from components.services.builders import BuildRequest, BuiltImage, ModelFile
 from components.services.deployed import ImagesInUse
 from components.services.errors import NotFoundError, ServiceError
+from components.settings import AMD64
 
 
 class ModelImageProvider(Provider):
@@ -115,6 +116,7 @@ def _build(props: dict[str, Any], distrust: str = "") -> BuiltImage:
         runtime=Path(paths["runtime"]),
         dependencies=[Path(path) for path in paths.get("dependencies") or []],
         base_image=_base(props),
+        platform=props["sources"].get(PLATFORM, AMD64),
         dockerfile=Path(paths.get("dockerfile") or ""),
         tags=props.get("tags") or {},
         description=props.get("description") or "",

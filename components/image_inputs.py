@@ -13,7 +13,7 @@ from pulumi import Input
 from components.edge import conda, fingerprint
 from components.existing import Existing
 from components.model import model_hash
-from components.settings import Settings
+from components.settings import AMD64, Settings
 
 
 class ModelImageInputs(TypedDict):
@@ -41,6 +41,7 @@ class ModelImageInputs(TypedDict):
 RUNTIME = "scoring/edge_runtime"
 TEMPLATE = "scoring/Dockerfile.j2"
 BASE_IMAGE = "base image"
+PLATFORM = "platform"
 RECIPES = {"azureml/containerImage": "2", "azureml/package": "2", "dockerfile": "3"}
 """To be raised when the same sources give another image: the staging, the driver."""
 
@@ -106,6 +107,8 @@ def _sources(settings: Settings, existing: Existing, paths: Mapping[str, Any]) -
     if own_dockerfile:
         sources["dockerfile"] = fingerprint.hash_file(Path(paths["dockerfile"]))
         sources[BASE_IMAGE] = image.base_image  # as it is named; `check` finds out which image that is
+    if image.platform != AMD64:  # an image from before there was a choice is still found by its fingerprint
+        sources[PLATFORM] = image.platform
     return sources
 
 

@@ -17,6 +17,7 @@ from components.settings.devices import DeviceSettings
 from components.settings.fleet import FleetSettings, RolloutSettings
 from components.settings.model import ModelSettings
 from components.settings.models import (
+    AMD64,
     BUILDERS,
     MODES,
     HubSettings,
@@ -28,6 +29,7 @@ from components.settings.models import (
 from components.settings.problems import NAMESPACE, Problem, SettingsError, from_pydantic, key, wrong_places
 
 __all__ = [
+    "AMD64",
     "BUILDERS",
     "MODES",
     "NAMESPACE",

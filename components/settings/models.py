@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -31,6 +31,8 @@ from components.settings.model import ModelSettings
 from components.settings.problems import Finding, did_you_mean, refuse, refuse_all
 from components.settings.tags import AzureTags
 
+AMD64: Final = "linux/amd64"
+"""The platform of images where a stack names none; the only one of Azure ML's own builds."""
 MODES = ("containerImage", "package")
 BUILDERS = ("azureml", "acr", "docker", "none")
 """`none` refuses to build: `image.ref` says what runs.
@@ -102,6 +104,8 @@ class ImageSettings(SettingsModel):
     """Files and folders that lie beside the script in the image; a folder's .amlignore says what of it does not."""
     base_image: str = "python:3.11-slim"
     """Of the builders docker and acr; by digest, since a tag may move without the fingerprint seeing it."""
+    platform: Literal["linux/amd64", "linux/arm64"] = AMD64
+    """Of the devices, as Docker writes it. It is the image's wherever it is built, on a machine of another platform too."""
     dockerfile: Annotated[str, file_setting(files.check_template)] | None = None
     """Template of the builders docker and acr; the project's own scoring/Dockerfile.j2 when left out."""
     keep_images: Whole = 3
@@ -179,6 +183,16 @@ class ImageSettings(SettingsModel):
         if not is_image_reference(image):
             refuse("is not an image reference", "write [host[:port]/]name[:tag][@sha256:digest], in lower case")
         return image
+
+    @field_validator("platform")
+    @classmethod
+    def _platform(cls, platform: str, info: ValidationInfo) -> str:
+        if platform != AMD64 and info.data.get("builder") == "azureml":
+            refuse(
+                f"the builder azureml makes images for {AMD64} only",
+                "use image.builder acr or docker: pulumi config set --path aml-edge:image.builder acr",
+            )
+        return platform
 
     @field_validator("builder")
     @classmethod

@@ -76,6 +76,7 @@ class Place:
             dependencies=[],
             base_image="scratch",
             dockerfile=self.folder / "Dockerfile.j2",
+            platform="linux/amd64",
             tags={},
             description="",
             progress=self.progress.append,
@@ -109,6 +110,9 @@ class Place:
         """The image's configuration with its history."""
         configuration: dict[str, Any] = self._get(image, "blobs", self.manifest(image)["config"]["digest"])
         return configuration
+
+    def architecture(self, ref: str) -> str:
+        return str(self.configuration(BuiltImage("", ref))["architecture"])
 
     def _get(self, image: BuiltImage, kind: str, reference: str) -> Any:
         repository = image.ref.partition("/")[2].partition("@")[0]

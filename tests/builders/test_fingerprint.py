@@ -110,6 +110,7 @@ DOES_NOT: dict[str, Change] = {
     "how the model is registered": lambda root, stack: stack["model"].update(
         framework="ScikitLearn", frameworkVersion="1.5", keepVersions=9, retain=True, tags={"area": "iot"}
     ),
+    "the platform that is meant without one": put("image", "platform", "linux/amd64"),
     "how many images are kept": put("image", "keepImages", 9),
 }
 
@@ -173,6 +174,17 @@ def test_the_runtime_s_requirements_count(project: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("components.edge.conda.RUNTIME_REQUIREMENTS", ("azureml-inference-server-http==9",))
     after = [fingerprint(project, stack(image)) for image in BUILDERS]
     assert not set(before) & set(after)
+
+
+@pytest.mark.parametrize("image", BUILDERS[:2], ids=lambda image: image["builder"])
+def test_another_platform_is_another_image_and_a_preview_says_so(project: Path, image: dict[str, str]) -> None:
+    def inputs(**more: str) -> Any:
+        return image_inputs(settings(project, stack({**image, **more})), Existing(), "w", "r", ["m:1"])
+
+    usual, arm = inputs(), inputs(platform="linux/arm64")
+    assert arm["fingerprint"] != usual["fingerprint"]
+    assert arm["sources"] == {**usual["sources"], "platform": "linux/arm64"}
+    assert {key for key in arm if arm[key] != usual[key]} == {"fingerprint", "sources"}
 
 
 def test_the_sources_say_what_they_are(project: Path) -> None:

@@ -117,6 +117,7 @@ def _build(builder: str, kind: str, registry_id: str, workspace_id: str, models:
         dependencies=others,
         base_image=BASE,
         dockerfile=TEMPLATE,
+        platform="linux/amd64",
         tags={},
         description="",
         progress=said.append,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import ssl
 import tarfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,40 @@ def test_images_without_a_step_that_runs(cloud: TasksCloud) -> None:
     assert cloud.ended(acr, run)["status"] == "Failed"
 
 
+def pushed(cloud: TasksCloud, engine: docker.DockerClient, name: str, tag: str, platform: str) -> str:
+    """A tiny image for a platform, by digest; nothing of it stays on the engine."""
+    place, login = f"{cloud.host(name)}/{tag}", {"username": name, "password": cloud.password(name)}
+    content = io.BytesIO(source({"Dockerfile": f"FROM scratch\nCOPY a /{uuid.uuid4().hex}", "a": "a"}))
+    built: dict[str, Any] = {"custom_context": True, "encoding": "gzip", "platform": platform, "tag": f"{place}:one"}
+    list(engine.api.build(fileobj=content, decode=True, **built))
+    try:
+        for event in engine.api.push(place, "one", stream=True, decode=True, auth_config=login):
+            assert "error" not in event, event
+    finally:
+        engine.api.remove_image(f"{place}:one")
+    return f"{place}@{pull(cloud, name, f'{tag}/manifests/one').headers['docker-content-digest']}"
+
+
+def test_an_image_for_another_platform(cloud: TasksCloud, engine: docker.DockerClient, base: str) -> None:
+    acr, arm = cloud.acr("Plain01"), {"os": "Linux", "architecture": "arm64", "variant": "v8"}
+    stone = pushed(cloud, engine, "Plain01", "stone", "linux/arm64")
+    location = cloud.upload(acr, {"Dockerfile": f"FROM {stone}\nCOPY a /a", "a": "for arm"})
+    names = ["app:{{.Run.OS}}-{{.Run.Architecture}}"]
+    run = cloud.schedule(acr, location, platform=arm, imageNames=names).json()["name"]
+    ended = cloud.ended(acr, run)
+    assert ended["status"] == "Succeeded", cloud.log(acr, run)
+    assert ended["platform"] == arm | {"os": "linux"}
+    manifest = pull(cloud, "Plain01", "app/manifests/linux-arm64").json()
+    made = pull(cloud, "Plain01", f"app/blobs/{manifest['config']['digest']}").json()
+    assert (made["os"], made["architecture"]) == ("linux", "arm64")
+    # The engine has the base image for its own platform only and may take it all the same; ACR does not.
+    other = cloud.upload(acr, {"Dockerfile": f"FROM --platform=linux/amd64 {base}\nCOPY a /a", "a": "b"})
+    run = cloud.schedule(acr, other, platform=arm).json()["name"]
+    ended = cloud.ended(acr, run)
+    words = "does not match the specified platform: wanted linux/arm64, actual: linux/amd64"
+    assert (ended["status"], words in ended["runErrorMessage"]) == ("Failed", True), ended
+
+
 def test_official_examples(cloud: TasksCloud) -> None:
     """The requests as they are shown, in the order in which a build needs them; only the source is our own."""
     examples = {
@@ -257,6 +293,8 @@ def test_hostile_sources_are_refused(cloud: TasksCloud) -> None:
         ({"platform": None}, 400, "platform"),
         ({"platform": {"os": "Windows"}}, 501, "only Linux"),
         ({"platform": {"os": "Plan9"}}, 400, "Plan9"),
+        ({"platform": {"os": "Linux", "architecture": "arm", "variant": "v7"}}, 501, "Linux/arm/v7"),
+        ({"platform": {"os": "Linux", "architecture": "amd64", "variant": "v8"}}, 501, "only Linux/amd64 and"),
         ({"timeout": 299}, 400, "timeout"),
         ({"sourceLocation": "https://github.com/a/b.git"}, 501, "relativePath"),
         ({"imageNames": ["other.azurecr.io/app:1"]}, 400, "without the host"),

@@ -64,6 +64,7 @@ def test_values_arrive_as_json_text_under_full_keys(root: Path) -> None:
     assert (settings.hub.sku, settings.hub.units, settings.role_assignments) == ("S2", 3, True)
 
 
+REF = f"acr.azurecr.io/anomaly@sha256:{'a' * 64}"
 GOOD: list[dict[str, Any]] = [
     {"workspace": {"friendlyName": "Lab", "description": "d"}},
     {"registry": {"sku": "Premium"}},
@@ -76,6 +77,10 @@ GOOD: list[dict[str, Any]] = [
     {"image": {"name": "a.b-c"}},
     {"image": {"name": "a" * 32}},
     {"image": {"tags": {"area": "iot"}, "description": "d"}},
+    {"image": {"builder": "acr", "platform": "linux/arm64"}},
+    {"image": {"builder": "docker", "platform": "linux/arm64"}},
+    {"image": {"builder": "azureml", "platform": "linux/amd64"}},
+    {"image": {"builder": "none", "ref": REF, "platform": "linux/arm64"}},
     {"devices": []},
     {"devices": [{"id": "aZ9-:.+%_#*?!(),=@;$'"}, {"id": "x" * 128}]},
     {"devices": [{"id": "a", "tags": {"site": "x" * 4096}}]},
@@ -162,6 +167,14 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("image.name", {"image": {"name": "abc\n"}}, "3 to 32 lower-case"),
     ("image.builder", {"image": {"builder": "kaniko"}}, "must be one of azureml, acr, docker"),
     ("image.builder", {"image": {"builder": "azurml"}}, "did you mean 'azureml'?"),
+    ("image.platform", {"image": {"builder": "acr", "platform": "arm64"}}, "must be one of linux/amd64, linux/arm64"),
+    ("image.platform", {"image": {"builder": "acr", "platform": "linux/amr64"}}, "did you mean"),
+    ("image.platform", {"image": {"platform": "linux/arm64"}}, "azureml makes images for linux/amd64 only"),
+    (
+        "image.platform",
+        {"image": {"mode": "package", "platform": "linux/arm64"}},
+        "Fix: use image.builder acr or docker",
+    ),
     ("image.mode", {"image": {"mode": "containerimage"}}, "did you mean 'containerImage'?"),
     ("image.script", {"image": {"script": "score.py"}}, "there is no file"),
     ("image.condaFile", {"image": {"condaFile": "myenv.yml"}}, "there is no file"),
@@ -362,9 +375,6 @@ def test_a_model_that_azureml_core_cannot_upload_is_refused(problem: Refused, ro
     told = problem("model.path", model={"path": name.partition("/")[0], "name": "odd"})
     assert f"not {name!r}" in told
     assert "rename" in told
-
-
-REF = f"acr.azurecr.io/anomaly@sha256:{'a' * 64}"
 
 
 def test_a_promoted_image_is_named_by_digest(load_with: Load, problem: Refused) -> None:

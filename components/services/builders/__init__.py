@@ -46,11 +46,17 @@ class BuildRequest:
     base_image: str
     dockerfile: Path
     """Template and base image of the builders without an environment service of their own: docker, acr."""
+    platform: str
+    """`linux/amd64` or `linux/arm64`: of the image, whatever machine builds it. Azure ML knows the former only."""
     tags: Mapping[str, str]
     description: str
     progress: Callable[[str], None] = field(repr=False)
     distrust: str = ""
     """The ref that somebody else put under our tag: finding it is not finding the image."""
+
+    @property
+    def architecture(self) -> str:
+        return self.platform.partition("/")[2]
 
     @property
     def beside(self) -> list[Path]:

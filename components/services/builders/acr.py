@@ -63,7 +63,9 @@ def _begun(request: BuildRequest, credentials: Credentials, row: list[Stage]) ->
 
 
 def _kept(request: BuildRequest, stage: Stage) -> str:
-    return f"{request.name}-{stage.name}:{stage.key}"
+    """Its key does not know the platform; the stages of linux/amd64 have been without one in their tags from the beginning."""
+    platform = "" if request.architecture == "amd64" else f"-{request.architecture}"
+    return f"{request.name}-{stage.name}:{stage.key}{platform}"
 
 
 def _ref(request: BuildRequest, credentials: Credentials, stage: Stage) -> str | None:
@@ -117,7 +119,7 @@ def _schedule(request: BuildRequest, context: IO[bytes], image: str) -> str:
         "isPushEnabled": True,
         "sourceLocation": place["relativePath"],
         "dockerFilePath": DOCKERFILE,
-        "platform": {"os": "Linux", "architecture": "amd64"},
+        "platform": {"os": "Linux", "architecture": request.architecture},
         "timeout": TIMEOUT_SECONDS,
         "credentials": {"sourceRegistry": {"loginMode": "Default"}},  # to pull the stages from the registry itself
     }

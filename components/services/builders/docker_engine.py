@@ -57,9 +57,11 @@ def _build_and_push(request: BuildRequest, credentials: Credentials) -> None:
                 forcerm=True,
                 decode=True,
                 network_mode="host",
+                platform=request.platform,
                 buildargs=_pip_settings(),
             )
             _follow(request, "build the image", tag, lines)
+        _check_platform(request, client, tag)
         request.progress(f"pushing {tag}")
         login = {"username": credentials.username, "password": credentials.password}
         _follow(request, "push the image", tag, client.api.push(tag, stream=True, decode=True, auth_config=login))
@@ -84,7 +86,34 @@ def _follow(request: BuildRequest, doing: str, tag: str, events: Any) -> None:
             request.progress(line)
         if "error" in event:
             log = "\n".join(f"    {line}" for line in tail)
-            raise ServiceError(doing, tag, f"{event['error']}\n{log}", "Correct the cause, then run `pulumi up` again.")
+            answer = f"{event['error']}\n{log}"
+            raise ServiceError(doing, tag, answer, f"{_advice(request, answer)}, then run `pulumi up` again.")
+
+
+def _advice(request: BuildRequest, answer: str) -> str:
+    if "exec format error" in answer.lower():
+        return (
+            f"This Docker engine cannot run programs for {request.platform}. Teach it (docker run --privileged --rm "
+            f"tonistiigi/binfmt --install {request.architecture}), build on a machine of that platform, or use image.builder acr"
+        )
+    if "no matching manifest" in answer:
+        return f"Name an image.baseImage that there is for {request.platform}"
+    return "Correct the cause"
+
+
+def _check_platform(request: BuildRequest, client: docker.DockerClient, tag: str) -> None:
+    """Engines up to 20.10 take a base image that they have, of whatever platform it is, and say nothing."""
+    made = client.images.get(tag).attrs
+    platform = f"{made['Os']}/{made['Architecture']}"
+    if platform != request.platform:
+        raise ServiceError(
+            "build the image",
+            tag,
+            f"the engine made it for {platform}; image.platform is {request.platform}",
+            f"What this engine has as the base image {request.base_image}, or in its layer cache, is for {platform}. Fetch the right one "
+            f"(docker pull --platform {request.platform} {request.base_image}) or name one that there is for {request.platform}, then "
+            "run `pulumi up` again.",
+        )
 
 
 def _pip_settings() -> dict[str, str]:

@@ -50,6 +50,7 @@ class Agent:
             "networkmode": "host",
             "nocache": request.noCache,
             "target": request.target or "",
+            "platform": request.platform.docker,
             "rm": True,
             "forcerm": True,
         }
@@ -63,7 +64,19 @@ class Agent:
                 self._note(event)
         if not image:
             raise BuildError("the Docker engine ended the build without an image; see its own log")
+        self._check_platform(image, request.platform.docker)
         return image
+
+    def _check_platform(self, image: str, wanted: str) -> None:
+        """Engines up to 20.10 build on a base image of another platform that they have, and do not always say so; ACR's refuse."""
+        try:
+            made = self._client.api.inspect_image(image)
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise BuildError(f"the Docker engine cannot be reached: {error}") from error
+        if (actual := f"{made['Os']}/{made['Architecture']}") != wanted:
+            raise BuildError(
+                f"image with reference {image} was found but does not match the specified platform: wanted {wanted}, actual: {actual}"
+            )
 
     def push(self, image: str, location: str, tag: str, login: Login) -> str:
         """Push as `location:tag`; the manifest's digest. The engine's tag is gone afterwards."""

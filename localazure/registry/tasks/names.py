@@ -48,15 +48,21 @@ def parse(text: str, *, tag: str = "latest") -> ImageName:
     return name
 
 
-def render(template: str, *, run: str, registry: str, login_server: str, when: datetime.datetime) -> ImageName:
-    """The name that an `imageNames` entry gives to the image of a run (ACR Tasks reference, "Run variables")."""
+def render(
+    template: str, *, run: str, registry: str, login_server: str, when: datetime.datetime, platform: str
+) -> ImageName:
+    """The name that an `imageNames` entry gives to the image of a run (ACR Tasks reference, "Run variables").
+
+    `platform` is `os/architecture`.
+    """
+    system, _, architecture = platform.partition("/")
     values = {
         ".Run.ID": run,
         ".Run.Registry": login_server,
         ".Run.RegistryName": registry,
         ".Run.Date": when.strftime("%Y%m%d-%H%M%Sz"),
-        ".Run.OS": "linux",
-        ".Run.Architecture": "amd64",
+        ".Run.OS": system,
+        ".Run.Architecture": architecture,
     }
 
     def value(match: re.Match[str]) -> str:

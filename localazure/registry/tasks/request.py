@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from localazure.registry.tasks.errors import invalid, not_implemented
 
+_VARIANTS = {"linux/amd64": ("",), "linux/arm64": ("", "v8")}
 _SOURCE = re.compile(r"source/[0-9]{12}/[0-9a-f]{32}\.tar\.gz\Z")
 
 
@@ -26,6 +27,11 @@ class _Platform(_Part):
     os: str
     architecture: str = "amd64"
     variant: str | None = None
+
+    @property
+    def docker(self) -> str:
+        """As the engine writes it. Its variant is checked, and the only one of its architecture."""
+        return f"{self.os}/{self.architecture}".casefold()
 
 
 class _Secret(_Part):
@@ -106,11 +112,11 @@ def admit(body: dict[str, Any] | None) -> BuildRequest:
 
 
 def _check_platform(platform: _Platform) -> None:
-    system, architecture = platform.os.casefold(), platform.architecture.casefold()
-    if system not in ("linux", "windows"):
+    if platform.os.casefold() not in ("linux", "windows"):
         raise invalid(f"The platform '{platform.os}' is not Linux or Windows.")
-    if (system, architecture) != ("linux", "amd64") or platform.variant:
-        raise not_implemented(f"builds for {platform.os} on {platform.architecture}; only Linux on amd64")
+    if (platform.variant or "").casefold() not in _VARIANTS.get(platform.docker, ()):
+        asked = "/".join(part for part in (platform.os, platform.architecture, platform.variant) if part)
+        raise not_implemented(f"builds for {asked}; only Linux/amd64 and Linux/arm64")
 
 
 def _check_source(location: str | None) -> None:

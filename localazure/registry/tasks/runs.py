@@ -68,7 +68,7 @@ class Runs:
                 "runType": "QuickBuild",
                 "createTime": now(),
                 "lastUpdatedTime": now(),
-                "platform": {"os": "linux", "architecture": "amd64"},
+                "platform": _platform(request),
                 "agentConfiguration": {"cpu": request.agentConfiguration.cpu},
                 "isArchiveEnabled": request.isArchiveEnabled,
             }
@@ -120,6 +120,12 @@ class Runs:
 def now() -> str:
     """Seven digits of a second, as .NET writes them."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0+00:00")
+
+
+def _platform(request: BuildRequest) -> Json:
+    system, _, architecture = request.platform.docker.partition("/")
+    variant = {"variant": request.platform.variant} if request.platform.variant else {}
+    return {"os": system, "architecture": architecture, **variant}
 
 
 def _run(row: sqlite3.Row) -> Run:

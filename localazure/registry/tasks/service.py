@@ -98,7 +98,12 @@ class TaskService:
         host = self._registries.login_server(registry)
         for template in request.imageNames:  # refused now rather than after the build
             names.render(
-                template, run="cf0", registry=registry, login_server=host, when=datetime.datetime.now(datetime.UTC)
+                template,
+                run="cf0",
+                registry=registry,
+                login_server=host,
+                when=datetime.datetime.now(datetime.UTC),
+                platform=request.platform.docker,
             )
         run = self._runs.add(registry.lower(), resource, request)
         log = self._blobs.files.draft(_owner(registry))
@@ -237,7 +242,12 @@ class TaskService:
             created = datetime.datetime.fromisoformat(run.body["createTime"])
             images = [
                 names.render(
-                    template, run=run.id, registry=run.resource.rsplit("/", 1)[-1], login_server=host, when=created
+                    template,
+                    run=run.id,
+                    registry=run.resource.rsplit("/", 1)[-1],
+                    login_server=host,
+                    when=created,
+                    platform=request.platform.docker,
                 )
                 for template in request.imageNames
             ]
