@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 180.0
+PATIENCE = 180
 """Seconds. It ends a test of what never happens; it says nothing of how fast anything is, since the machine may be busy."""
 
 

@@ -48,7 +48,7 @@ class Engine:
                     self._client.api.timeout = DEADLINE_SECONDS  # a build may be silent for long
                     # By name, not by label: a label would be committed into images and so reach every module made from them.
                     mine: dict[str, str | list[str] | bool] = {"name": f"^/?{_NAME}-{self.owner}-"}
-                    for left in self._client.containers.list(all=True, filters=mine):
+                    for left in self._client.containers.list(all=True, filters=mine, ignore_removed=True):
                         self.remove(left)
                     self._prune(self._client)
                 except docker.errors.DockerException as error:

@@ -40,11 +40,11 @@ class Limits:
     """Packets read ahead while the handler is busy; then reading stops, and TCP slows the client down."""
     write_buffer: int = 1_000_000
     """Bytes that wait in memory for a client that does not read ..."""
-    write_timeout: float = 20.0
+    write_timeout: float = 60.0
     """... and how long, until it is cut off."""
     subscriptions: int = 100
     """Filters of one session."""
-    connect_timeout: float = 10.0
+    connect_timeout: float = 30.0
     """For the TLS handshake and then for the CONNECT packet."""
     max_keep_alive: float = 1767.0
     """Used for clients that ask for none or for more; IoT Hub's limit."""

@@ -14,6 +14,7 @@ import pytest
 from components.services import base_image
 from tests.services.cloud import Cloud, environment
 from tests.services.edge import Fault, Proxy, proxy
+from tests.waiting import PATIENCE
 
 DIGEST = f"sha256:{'a' * 64}"
 NAME = "team/base:1"
@@ -83,7 +84,7 @@ def test_exact_names_ask_nobody(registry: Proxy, without_engine: None) -> None:
 
 @pytest.mark.docker
 def test_an_image_of_the_engines_own_is_known_by_its_id() -> None:
-    engine = docker.from_env(timeout=60)
+    engine = docker.from_env(timeout=PATIENCE)
     name = f"aml-edge-test/base:{uuid.uuid4().hex[:8]}"
     image, _ = engine.images.build(fileobj=io.BytesIO(f"FROM scratch\nLABEL x={name}\n".encode()), tag=name, rm=True)
     try:
