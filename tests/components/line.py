@@ -34,7 +34,7 @@ class Images:
 
     def __init__(self, registry_id: str, folder: Path) -> None:
         self._registry_id = registry_id
-        self._engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=300)
+        self._engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=PATIENCE)
         self._base = build_image(self._engine, folder)
         self._folder = folder
 
@@ -68,7 +68,7 @@ class Line:
         self._key = hub_connection.partition("SharedAccessKey=")[2]
         self.registry = IoTHubRegistryManager.from_connection_string(hub_connection)
         self.folder = azure.azure.folder / "devices" / self.host.rpartition(":")[2] / names.directory(device_id)
-        self.engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=60)
+        self.engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=PATIENCE)
 
     def container(self, module: str = "scorer") -> Any:
         return self.engine.containers.get(names.container(self.folder, self.device_id, module))

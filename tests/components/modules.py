@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import uuid
 from typing import Any
 
 import docker
 import docker.errors
 
 from components.services.registry import Credentials
+from tests.waiting import PATIENCE
 
 CREATE_OPTIONS = {"Entrypoint": ["/bin/sleep"], "Cmd": ["3600"]}
 _DOCKERFILE = """
@@ -25,18 +27,17 @@ STOPSIGNAL SIGKILL
 """
 
 
-def push_module(credentials: Credentials, repository: str, mark: str = "1") -> str:
-    """Its reference by digest; the engine keeps it under no name of the registry's."""
-    engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=120)
+def push_module(credentials: Credentials, repository: str) -> str:
+    """Its reference by digest, another one each time; the engine keeps nothing that other tests, which use it too, could remove."""
+    engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=PATIENCE)
     target = f"{credentials.login_server}/{repository}"
     try:
-        image, _ = engine.images.build(
+        engine.images.build(
             fileobj=io.BytesIO(_DOCKERFILE.encode()),
-            buildargs={"BASE": os.environ["LOCALAZURE_BASE_IMAGE"], "MARK": mark},
-            tag=f"aml-edge-test/module:{mark}",
+            buildargs={"BASE": os.environ["LOCALAZURE_BASE_IMAGE"], "MARK": uuid.uuid4().hex},
+            tag=f"{target}:t",
             rm=True,
         )
-        image.tag(target, "t")
         auth = {"username": credentials.username, "password": credentials.password}
         digest = ""
         for line in engine.api.push(target, "t", auth_config=auth, stream=True, decode=True):
@@ -50,12 +51,12 @@ def push_module(credentials: Credentials, repository: str, mark: str = "1") -> s
 
 def forget_images(login_server: str) -> None:
     """What the devices pulled from a registry that is going away. Other tests remove images of theirs at the same time."""
-    engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=120)
+    engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"], timeout=PATIENCE)
     try:
         for image in engine.api.images():
             names: Any = [*(image["RepoDigests"] or []), *(image["RepoTags"] or [])]
             for name in names:
-                if name.startswith((f"{login_server}/", "aml-edge-test/module:")):
+                if name.startswith(f"{login_server}/"):
                     with contextlib.suppress(docker.errors.APIError):
                         engine.api.remove_image(name, force=True)
     finally:

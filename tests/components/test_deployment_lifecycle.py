@@ -140,7 +140,7 @@ def test_a_digest_that_does_not_exist(life: Life, wanted: Callable[..., dict[str
 def test_a_wrong_password_is_the_devices_reason_and_never_shown(
     life: Life, wanted: Callable[..., dict[str, Any]], credentials: Credentials, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    locked = push_module(credentials, "locked", "2")
+    locked = push_module(credentials, "locked")
 
     def fail(seconds: float) -> str:
         with pytest.raises(RolloutError) as caught:

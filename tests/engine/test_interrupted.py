@@ -51,7 +51,7 @@ class Plant:
     def __init__(self, azure: Cloud, folder: Path) -> None:
         self.azure = azure
         self.source = registry.admin_credentials(azure.registry("plantsource"))
-        self.images = [push_module(self.source, "anomaly", f"plant-{number}") for number in range(3)]
+        self.images = [push_module(self.source, "anomaly") for _ in range(3)]
         self.settings: dict[str, Any] = {
             "model": {"path": "scoring/model.pkl"},
             "image": {"name": "anomaly", "builder": "none", "ref": self.images[0]},
