@@ -13,11 +13,12 @@ import pytest
 from components.edge.fingerprint import hash_named
 from components.model import RegisteredModelProvider
 from components.services import registry
-from components.services.builders import BuildRequest, BuiltImage, ModelFile
+from components.services.builders import BuildRequest, BuiltImage, ModelFile, azureml_package, tagged
 from components.services.errors import ServiceError
 from tests.builders.place import PROJECT, Place, module
 from tests.builders.test_life import Stack
 from tests.services.cloud import Cloud
+from tests.waiting import until
 
 pytestmark = pytest.mark.docker
 
@@ -100,6 +101,23 @@ def test_a_build_that_a_killed_run_left_is_taken_over(
             build(mode, request_of(place, model, name, fingerprint, progress=die))
         made = build(mode, request_of(place, model, name, fingerprint))
     assert place.digest(made.image_id.rpartition(":")[2], name) == made.ref.partition("@")[2]
+
+
+def test_a_package_that_ended_meanwhile_is_not_made_again(
+    place: Place, model: ModelFile, name: str, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look for its image and the look for its operation."""
+    place.write("myenv.yml", CONDA)
+    request = request_of(place, model, name, fingerprint)
+    note = f"{fingerprint}-package"
+    with begun(place.cloud, "package", 1):
+        operation = azureml_package._start(request)  # and the program is killed
+        registry.write_note(place.credentials, name, note, operation)
+        until(lambda: place.digest(fingerprint, name))
+        monkeypatch.setattr(tagged, "trusted", lambda *_: None)  # the first look came too early
+        made = build("package", request)
+    assert made.ref.endswith(str(place.digest(fingerprint, name)))
+    assert place.digest(note, name) is None
 
 
 def test_what_others_do_to_the_registry_is_seen_and_set_right(place: Place, model: ModelFile, name: str) -> None:

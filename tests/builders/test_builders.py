@@ -12,7 +12,7 @@ import docker
 import pytest
 
 from components.services import registry
-from components.services.builders import acr, docker_engine
+from components.services.builders import acr, docker_engine, tagged
 from components.services.builders.context import build_context, recipe
 from components.services.errors import ServiceError
 from tests.builders.place import BUILDERS, RUNTIME, SCRIPT, TEMPLATE, Place
@@ -259,6 +259,17 @@ class TestAcr:
         with place.cloud.azure.traffic() as seen:
             assert place.build("acr", request).made
         assert f"taking over the build {run_id}" in place.said
+        assert not [line for line in seen[0].changes if "scheduleRun" in line]
+
+    def test_a_run_that_ended_meanwhile_is_not_made_again(
+        self, place: Place, fingerprint: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Between the look for its image and the look for its run."""
+        request = place.request(fingerprint)
+        made = place.build("acr", request)
+        monkeypatch.setattr(tagged, "trusted", lambda *_: None)  # the first look came too early
+        with place.cloud.azure.traffic() as seen:
+            assert place.build("acr", request).ref == made.ref
         assert not [line for line in seen[0].changes if "scheduleRun" in line]
 
     def test_only_the_stages_that_changed_are_built(

@@ -19,7 +19,7 @@ from components.services.aml import build_log
 from components.services.builders import BuildRequest, BuiltImage, stages
 from components.services.builders.context import DOCKERFILE, MARK, Recipe, build_context, hashes, recipe
 from components.services.builders.stages import Stage
-from components.services.builders.tagged import discard, find_or_make
+from components.services.builders.tagged import discard, find_or_make, trusted
 from components.services.errors import ServiceError
 from components.services.registry import Credentials
 
@@ -48,9 +48,9 @@ def _build(request: BuildRequest, credentials: Credentials, made: Recipe, row: l
     """The last stage, after those before it that the registry has not."""
     base, first = _begun(request, credentials, row)
     for stage in row[first:-1]:
-        _make(request, made, stage, base, _kept(request, stage))
+        _make(request, credentials, made, stage, base, _kept(request, stage))
         base = _ref(request, credentials, stage) or ""
-    _make(request, made, row[-1], base, f"{request.name}:{request.fingerprint}")
+    _make(request, credentials, made, row[-1], base, f"{request.name}:{request.fingerprint}")
 
 
 def _begun(request: BuildRequest, credentials: Credentials, row: list[Stage]) -> tuple[str, int]:
@@ -74,10 +74,13 @@ def _ref(request: BuildRequest, credentials: Credentials, stage: Stage) -> str |
     return f"{credentials.login_server}/{name}@{found}" if found else None
 
 
-def _make(request: BuildRequest, made: Recipe, stage: Stage, base: str, image: str) -> None:
+def _make(request: BuildRequest, credentials: Credentials, made: Recipe, stage: Stage, base: str, image: str) -> None:
     """Let ACR build one stage as `image`, on the image of the one before."""
     run_id = _running(request, image)
     if run_id is None:
+        name, _, tag = image.partition(":")
+        if trusted(request, credentials, name, tag):
+            return
         with build_context(
             request, made, compressed=True, dockerfile=stage.on(base), parts=stage.parts, mark=image
         ) as context:

@@ -16,7 +16,7 @@ from components.services.aml import client
 from components.services.aml.client import workspace_config
 from components.services.builders import BuildRequest, BuiltImage
 from components.services.builders.staging import staged
-from components.services.builders.tagged import discard, find_or_make
+from components.services.builders.tagged import discard, find_or_make, trusted
 from components.services.errors import ServiceError
 from components.services.registry import Credentials
 
@@ -36,6 +36,9 @@ def _package(request: BuildRequest, credentials: Credentials) -> None:
     operation = registry.note(credentials, request.name, note)
     if operation and _call(request, "package_runs", {"operation_id": operation}):
         request.progress("taking over the package that an interrupted run began")
+    elif operation and trusted(request, credentials, request.name, request.fingerprint):
+        _forget(request, credentials, note, operation)
+        return
     else:
         operation = _start(request)
         try:

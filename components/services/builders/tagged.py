@@ -13,8 +13,8 @@ from components.services.registry import Credentials
 def find_or_make(request: BuildRequest, make: Callable[[BuildRequest, Credentials], None]) -> BuiltImage:
     """The image of the fingerprint; `make` builds and pushes `loginServer/name:fingerprint`. Its id is the fingerprint."""
     credentials = registry.admin_credentials(request.registry_id)
-    found = registry.digest(credentials, request.name, request.fingerprint)
-    made = found is None or request.distrust.endswith(f"@{found}")
+    found = trusted(request, credentials, request.name, request.fingerprint)
+    made = found is None
     if not made:
         request.progress(f"the registry has fingerprint {request.fingerprint} already")
     else:
@@ -24,6 +24,16 @@ def find_or_make(request: BuildRequest, make: Callable[[BuildRequest, Credential
         resource = f"{request.name}:{request.fingerprint}"
         raise ServiceError("find the image", resource, "the registry does not list what the builder pushed")
     return BuiltImage(request.fingerprint, f"{credentials.login_server}/{request.name}@{found}", made)
+
+
+def trusted(request: BuildRequest, credentials: Credentials, name: str, tag: str) -> str | None:
+    """The digest under the tag, unless the request says that somebody moved the tag there.
+
+    A builder whose builds outlive the program looks again before it begins one: a build that an interrupted run left may have ended
+    since the first look, and is then neither under way nor to be made twice.
+    """
+    found = registry.digest(credentials, name, tag)
+    return None if found is None or request.distrust.endswith(f"@{found}") else found
 
 
 def discard(workspace_id: str, registry_id: str, image: BuiltImage) -> None:
