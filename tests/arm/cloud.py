@@ -9,7 +9,8 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from localazure.store import Store
 
 T = TypeVar("T")
 LOCATION = "westeurope"
+PATIENCE_SECONDS = 120  # for what comes at once, unless the machine is busy
 VERSIONS = {
     "microsoft.storage": "2024-01-01",
     "microsoft.keyvault": "2024-11-01",
@@ -46,16 +48,13 @@ class FakeRegistries:
     def __init__(self) -> None:
         self.made: dict[str, dict[str, Any]] = {}
         self.broken: set[str] = set()
-        self.slow = 0.0
 
     async def create(self, name: str) -> str:
-        await asyncio.sleep(self.slow)
         self._fail("create")
         self.made.setdefault(name, {"admin": False, "passwords": ["one", "two"]})
         return f"127.0.0.1:{20700 + len(self.made)}"
 
     async def delete(self, name: str) -> None:
-        await asyncio.sleep(self.slow)
         self._fail("delete")
         self.made.pop(name, None)
 
@@ -127,7 +126,7 @@ class Cloud:
         self._ready.clear()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(10), "the listener did not come up"
+        assert self._ready.wait(PATIENCE_SECONDS), "the listener did not come up"
 
     def begin_stop(self) -> None:
         self.http.close()  # else the server waits for the kept-alive connection
@@ -139,12 +138,12 @@ class Cloud:
         self.http = self._client()
 
     def wait_stopped(self) -> None:
-        self._thread.join(10)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive()
 
     def _client(self) -> httpx.Client:
         trust = ssl.create_default_context(cafile=str(self.instance.ca))
-        return httpx.Client(base_url=self.instance.arm_url, verify=trust, timeout=10)
+        return httpx.Client(base_url=self.instance.arm_url, verify=trust, timeout=PATIENCE_SECONDS)
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -184,7 +183,27 @@ class Cloud:
             return work()
 
         coroutine: Coroutine[Any, Any, T] = run()
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE_SECONDS)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Operations that begin inside the block end after it, however long the block takes."""
+        opened = asyncio.Event()
+        workers = self.service._operations.workers
+        real = dict(workers)
+
+        def holding(work: Callable[[str], Awaitable[None]]) -> Callable[[str], Awaitable[None]]:
+            async def wait_and_work(resource_id: str) -> None:
+                await opened.wait()
+                await work(resource_id)
+
+            return wait_and_work
+
+        self.inside(lambda: workers.update({name: holding(work) for name, work in real.items()}))
+        try:
+            yield
+        finally:
+            self.inside(lambda: (workers.update(real), opened.set()))
 
     # --- the client's part
 
@@ -236,7 +255,7 @@ class Cloud:
         url = first.headers.get("azure-asyncoperation") or first.headers.get("location")
         if not url:
             return first
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             answer = self.get(url)
             running = answer.status_code == 202 or (
@@ -250,7 +269,7 @@ class Cloud:
 
     def settled(self, resource_id: str) -> dict[str, Any]:
         """The resource once its provisioningState is final."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             body = self.get(resource_id).json()
             if body["properties"].get("provisioningState", "Succeeded") in ("Succeeded", "Failed"):

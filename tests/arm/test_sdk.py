@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.pipeline.transport import RequestsTransport
 from azure.mgmt.authorization import AuthorizationManagementClient
 from azure.mgmt.containerregistry import ContainerRegistryManagementClient
 from azure.mgmt.iothub import IotHubClient
@@ -15,7 +16,8 @@ from azure.mgmt.keyvault import KeyVaultManagementClient
 from azure.mgmt.resource.resources import ResourceManagementClient
 from azure.mgmt.storage import StorageManagementClient
 
-from tests.arm.cloud import LOCATION, Cloud
+from tests.arm.cloud import LOCATION, PATIENCE_SECONDS, Cloud
+from tests.waiting import until
 
 
 class Credential:
@@ -41,6 +43,19 @@ def settings(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How many seconds the client meant to sleep, each time it did."""
+    asked: list[float] = []
+
+    def sleep(_: RequestsTransport, seconds: float) -> None:
+        asked.append(seconds)
+        time.sleep(seconds)
+
+    monkeypatch.setattr(RequestsTransport, "sleep", sleep)
+    return asked
+
+
 def test_resource_groups(settings: dict[str, Any]) -> None:
     with ResourceManagementClient(**settings) as client:
         made = client.resource_groups.create_or_update("sdk", {"location": "West Europe", "tags": {"a": "b"}})
@@ -48,20 +63,22 @@ def test_resource_groups(settings: dict[str, Any]) -> None:
         assert client.resource_groups.check_existence("sdk") is True
         assert client.resource_groups.check_existence("nowhere") is False
         assert {group.name for group in client.resource_groups.list()} == {"rg", "sdk"}
-        client.resource_groups.begin_delete("sdk").result(10)
+        client.resource_groups.begin_delete("sdk").result(PATIENCE_SECONDS)
         with pytest.raises(ResourceNotFoundError) as caught:
             client.resource_groups.get("sdk")
         assert caught.value.error.code == "ResourceGroupNotFound"
         assert client.providers.register("Microsoft.Storage").registration_state == "Registered"
 
 
-def test_storage(settings: dict[str, Any]) -> None:
+def test_storage(cloud: Cloud, settings: dict[str, Any], paused: list[float]) -> None:
     with StorageManagementClient(**settings) as client:
-        begin = time.monotonic()
-        made = client.storage_accounts.begin_create(
-            "rg", "account1", {"location": LOCATION, "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
-        ).result(20)
-        assert time.monotonic() - begin < 5  # azure-core's own interval is 30 seconds
+        with cloud.held():
+            creation = client.storage_accounts.begin_create(
+                "rg", "account1", {"location": LOCATION, "kind": "StorageV2", "sku": {"name": "Standard_LRS"}}
+            )
+            until(lambda: paused)
+        made = creation.result(PATIENCE_SECONDS)
+        assert max(paused) <= 1  # azure-core's own interval is 30 seconds
         assert made.provisioning_state == "Succeeded"
         assert made.primary_endpoints.blob.startswith("https://127.")
         assert [key.key_name for key in client.storage_accounts.list_keys("rg", "account1").keys] == ["key1", "key2"]
@@ -74,25 +91,27 @@ def test_storage(settings: dict[str, Any]) -> None:
         assert list(client.storage_accounts.list_by_resource_group("rg")) == []
 
 
-def test_key_vault(cloud: Cloud, settings: dict[str, Any]) -> None:
+def test_key_vault(cloud: Cloud, settings: dict[str, Any], paused: list[float]) -> None:
     with KeyVaultManagementClient(**settings) as client:
-        begin = time.monotonic()
         properties = {
             "tenant_id": cloud.instance.tenant_id,
             "sku": {"family": "A", "name": "standard"},
             "access_policies": [],
         }
-        made = client.vaults.begin_create_or_update(
-            "rg", "vault-1", {"location": LOCATION, "properties": properties}
-        ).result(20)
-        assert time.monotonic() - begin < 5
+        with cloud.held():
+            creation = client.vaults.begin_create_or_update(
+                "rg", "vault-1", {"location": LOCATION, "properties": properties}
+            )
+            until(lambda: paused)
+        made = creation.result(PATIENCE_SECONDS)
+        assert max(paused) <= 1
         assert made.properties.provisioning_state == "Succeeded"
         client.vaults.delete("rg", "vault-1")
         assert [one.name for one in client.vaults.list_deleted()] == ["vault-1"]
         with pytest.raises(ResourceExistsError) as caught:
             client.vaults.begin_create_or_update("rg", "vault-1", {"location": LOCATION, "properties": properties})
         assert caught.value.error.code == "ConflictError"
-        client.vaults.begin_purge_deleted("vault-1", LOCATION).result(20)
+        client.vaults.begin_purge_deleted("vault-1", LOCATION).result(PATIENCE_SECONDS)
         assert list(client.vaults.list_deleted()) == []
 
 
@@ -100,36 +119,36 @@ def test_container_registry(settings: dict[str, Any]) -> None:
     with ContainerRegistryManagementClient(**settings) as client:
         made = client.registries.begin_create(
             "rg", "acr12345", {"location": LOCATION, "sku": {"name": "Basic"}}
-        ).result(20)
+        ).result(PATIENCE_SECONDS)
         assert made.login_server.startswith("127.")
         with pytest.raises(HttpResponseError) as caught:
             client.registries.list_credentials("rg", "acr12345")
         assert (caught.value.status_code, caught.value.error.code) == (400, "UnAuthorizedForCredentialOperations")
-        client.registries.begin_update("rg", "acr12345", {"admin_user_enabled": True}).result(20)
+        client.registries.begin_update("rg", "acr12345", {"admin_user_enabled": True}).result(PATIENCE_SECONDS)
         held = client.registries.list_credentials("rg", "acr12345")
         assert (held.username, [one.name for one in held.passwords]) == ("acr12345", ["password", "password2"])
         new = client.registries.regenerate_credential("rg", "acr12345", {"name": "password"})
         assert new.passwords[0].value != held.passwords[0].value
-        client.registries.begin_delete("rg", "acr12345").result(20)
+        client.registries.begin_delete("rg", "acr12345").result(PATIENCE_SECONDS)
         assert list(client.registries.list()) == []
 
 
 def test_iot_hub(settings: dict[str, Any]) -> None:
     with IotHubClient(**settings) as client:
         description = {"location": LOCATION, "sku": {"name": "S1", "capacity": 1}}
-        made = client.iot_hub_resource.begin_create_or_update("rg", "hub-1", description).result(20)
+        made = client.iot_hub_resource.begin_create_or_update("rg", "hub-1", description).result(PATIENCE_SECONDS)
         assert (made.properties.state, made.properties.host_name) == ("Active", "127.0.0.1:20500")
         key = client.iot_hub_resource.get_keys_for_key_name("rg", "hub-1", "iothubowner")
         assert key.primary_key == "hub-1-1"
         assert {key.key_name for key in client.iot_hub_resource.list_keys("rg", "hub-1")} == {"iothubowner", "service"}
-        tagged = client.iot_hub_resource.begin_update("rg", "hub-1", {"tags": {"a": "b"}}).result(20)
+        tagged = client.iot_hub_resource.begin_update("rg", "hub-1", {"tags": {"a": "b"}}).result(PATIENCE_SECONDS)
         assert tagged.tags == {"a": "b"}
         with pytest.raises(HttpResponseError) as caught:
             client.iot_hub_resource.begin_create_or_update(
                 "rg", "hub-1", description | {"sku": {"name": "F1", "capacity": 1}}
             )
         assert caught.value.status_code == 400
-        client.iot_hub_resource.begin_delete("rg", "hub-1").result(20)
+        client.iot_hub_resource.begin_delete("rg", "hub-1").result(PATIENCE_SECONDS)
         assert list(client.iot_hub_resource.list_by_subscription()) == []
 
 
