@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docker
+
 from localazure import instance as instances
 from localazure import requests
 from localazure.instance import Instance
@@ -148,6 +150,12 @@ def changes(preview: dict[str, Any]) -> dict[str, str]:
         for step in preview["steps"]
         if step["op"] not in ("same", "read", "refresh")
     }
+
+
+def image_names(engine: docker.DockerClient, *kinds: str) -> set[str]:
+    """All `RepoTags` or `RepoDigests` of the engine, or both. Not by `images.list`: that looks at each image again and fails when
+    another test has removed one meanwhile."""
+    return {name for image in engine.api.images() for kind in kinds for name in image[kind] or []}
 
 
 def run(

@@ -166,7 +166,7 @@ class Engine:
 
     def _prune(self, client: docker.DockerClient) -> None:
         """Layers of interrupted builds. Docker calls images that were pulled by digest dangling too: those are the devices'."""
-        for image in client.images.list(filters={"dangling": True, "label": f"{LABEL}={self.owner}"}):
-            if not image.attrs.get("RepoDigests"):
-                with contextlib.suppress(docker.errors.APIError):  # in use, or another build's parent
-                    client.images.remove(str(image.id))
+        for found in client.api.images(filters={"dangling": True, "label": f"{LABEL}={self.owner}"}):
+            with contextlib.suppress(docker.errors.APIError):  # in use, another build's parent, or gone meanwhile
+                if not client.api.inspect_image(found["Id"])["RepoDigests"]:
+                    client.api.remove_image(found["Id"])

@@ -54,7 +54,9 @@ def test_admin_user_opens_and_closes_the_real_registry(real: RealCloud) -> None:
     trust = ssl.create_default_context(cafile=str(real.instance.ca))
 
     def login(password: str) -> int:
-        return httpx.get(f"https://{host}/v2/", auth=("Acr12345", password), verify=trust, timeout=PATIENCE_SECONDS).status_code
+        return httpx.get(
+            f"https://{host}/v2/", auth=("Acr12345", password), verify=trust, timeout=PATIENCE_SECONDS
+        ).status_code
 
     held = [one["value"] for one in real.post(f"{target}/listCredentials").json()["passwords"]]
     assert [login(one) for one in held] == [200, 200]
@@ -89,7 +91,9 @@ def test_keys_of_a_hub_are_renewed_as_azure_cli_does(real: RealCloud, monkeypatc
         (owner,) = [key for key in before if key.key_name == "iothubowner"]
         old, owner.primary_key = owner.primary_key, new_key()
         assert devices(old) == 200
-        client.iot_hub_resource.begin_create_or_update("rg", "hub-1", description, if_match=description.etag).result(PATIENCE_SECONDS)
+        client.iot_hub_resource.begin_create_or_update("rg", "hub-1", description, if_match=description.etag).result(
+            PATIENCE_SECONDS
+        )
         after = {key.key_name: key for key in client.iot_hub_resource.list_keys("rg", "hub-1")}
         assert set(after) == {"iothubowner", "service", "device", "registryReadWrite"}
         assert (after["iothubowner"].primary_key, after["iothubowner"].secondary_key) == (
@@ -122,6 +126,9 @@ def test_hub_comes_with_its_keys_and_goes(real: RealCloud) -> None:
     owner = real.post(f"{made['id']}/IotHubKeys/iothubowner/listkeys").json()
     assert set(owner) == {"keyName", "primaryKey", "secondaryKey", "rights"}
     trust = ssl.create_default_context(cafile=str(real.instance.ca))
-    assert httpx.get(f"https://{host}/devices?api-version=2021-04-12", verify=trust, timeout=PATIENCE_SECONDS).status_code == 401
+    assert (
+        httpx.get(f"https://{host}/devices?api-version=2021-04-12", verify=trust, timeout=PATIENCE_SECONDS).status_code
+        == 401
+    )
     real.finish(real.delete(real.group_id()))
     assert real.inside(lambda: real.real_hubs.names()) == []

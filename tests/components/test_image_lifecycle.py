@@ -19,7 +19,7 @@ from components.services.aml.client import workspace_config
 from components.services.errors import NotFoundError, ServiceError
 from tests.components.life import Life
 from tests.services.cloud import Cloud
-from tests.support import ROOT
+from tests.support import ROOT, image_names
 
 pytestmark = pytest.mark.docker
 
@@ -201,9 +201,7 @@ def test_destroy_removes_what_was_pushed(sources: Sources, life: Life) -> None:
 def test_the_engine_that_built_keeps_nothing_of_the_registrys(sources: Sources) -> None:
     engine = docker.DockerClient(base_url=os.environ["DOCKER_HOST"])
     server = registry.admin_credentials(sources.registry_id).login_server
-    assert [
-        tag for image in engine.api.images() for tag in image["RepoTags"] or [] if tag.startswith(f"{server}/tiny")
-    ] == []
+    assert [name for name in image_names(engine, "RepoTags") if name.startswith(f"{server}/tiny")] == []
     engine.close()
 
 

@@ -154,7 +154,7 @@ class Place:
 
     def containers(self, device_id: str) -> list[Any]:
         label = f"{names.FOLDER_LABEL}={self.folder(device_id)}"
-        return self.engine.containers.list(all=True, filters={"label": label})
+        return self.engine.containers.list(all=True, filters={"label": label}, ignore_removed=True)
 
     def networks(self, device_id: str) -> list[Any]:
         return self.engine.networks.list(names=[names.network(self.folder(device_id), device_id)])

@@ -51,6 +51,6 @@ def containers(project: Project) -> list[Any]:
     folder = str(project.azure.folder)
     return [
         container
-        for container in client.containers.list(all=True)
+        for container in client.containers.list(all=True, ignore_removed=True)
         if container.labels.get("aml-edge.device-folder", "").startswith(folder)
     ]

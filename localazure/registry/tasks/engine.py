@@ -23,7 +23,7 @@ from localazure.registry.tasks.request import BuildRequest
 
 LABEL = "aml-edge.acr-run"
 """On every layer of a build, taken off what is pushed: layers that an interrupted build leaves are found by it."""
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 30.0
 _BASE = re.compile(r"Step \d+/\d+ : FROM (\S+@sha256:[0-9a-f]{64})\b")
 Login = tuple[str, str]
 
@@ -154,12 +154,13 @@ class Agent:
 def prune(client: docker.DockerClient, mark: str) -> int:
     """Remove images without a name whose label begins with `mark`; how many are still there."""
     while True:
-        found = client.images.list(all=True, filters={"dangling": True, "label": LABEL})
-        mine = [image for image in found if str(image.labels.get(LABEL)).startswith(mark)]
+        # Not `images.list`, which looks at each image again and fails when another build has removed one meanwhile.
+        found = client.api.images(all=True, filters={"dangling": True, "label": LABEL})
+        mine = [image for image in found if str(image["Labels"].get(LABEL)).startswith(mark)]
         removed = 0
         for image in mine:
             with contextlib.suppress(docker.errors.APIError):  # in use, or the parent of one that comes later
-                client.api.remove_image(str(image.id))
+                client.api.remove_image(image["Id"])
                 removed += 1
         if not removed:
             return len(mine)
