@@ -41,6 +41,6 @@ def fingerprint() -> str:
 
 @pytest.fixture
 def engine() -> Iterator[docker.DockerClient]:
-    client = docker.from_env(timeout=60)
+    client = docker.from_env(timeout=300)
     yield client
     client.close()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import docker
 import requests
@@ -37,6 +38,25 @@ SCRIPT = "def init():\n    pass\n\n\ndef run(data):\n    return data\n"
 def module(builder: str, mode: str = "") -> ModuleType:
     found: ModuleType = builders.of(builder, mode)
     return found
+
+
+class Gate:
+    """A step of a build that waits until the test lets it go on, for at most five minutes. Builds use the network of the host."""
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        connect = f"import socket; socket.create_connection(('127.0.0.1', {self._socket.getsockname()[1]}), 1)"
+        self.command = (
+            f'i=0; until python3 -c "{connect}" 2>/dev/null; do i=$((i+1)); [ $i -lt 600 ] || exit 9; sleep 0.5; done'
+        )
+        return self
+
+    def open(self) -> None:
+        self._socket.listen()
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
 
 @dataclass
@@ -120,14 +140,14 @@ class Place:
             f"https://{self.credentials.login_server}/v2/{repository}/{kind}/{reference}",
             auth=(self.credentials.username, self.credentials.password),
             headers={"Accept": registry.MANIFEST_TYPES},
-            timeout=20,
+            timeout=120,
         )
         assert answer.status_code == 200, answer.text
         return json.loads(answer.content)
 
     def contents(self, image: BuiltImage) -> dict[str, tuple[int, bytes]]:
         """Pulled as a device does and taken apart: path -> (mode bits, content) of all files; links as `-> target`."""
-        engine = docker.from_env(timeout=60)
+        engine = docker.from_env(timeout=300)
         login = {"username": self.credentials.username, "password": self.credentials.password}
         repository, _, digest = image.ref.partition("@")
         pulled = engine.images.pull(repository, digest, auth_config=login)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from components.services import registry
 from components.services.builders import acr, docker_engine, tagged
 from components.services.builders.context import build_context, recipe
 from components.services.errors import ServiceError
-from tests.builders.place import BUILDERS, RUNTIME, SCRIPT, TEMPLATE, Place
+from tests.builders.place import BUILDERS, RUNTIME, SCRIPT, TEMPLATE, Gate, Place
 from tests.services.cloud import environment
+from tests.support import image_names
 
 pytestmark = pytest.mark.docker
 
@@ -205,14 +205,17 @@ def test_the_registry_s_password_is_nowhere(place: Place, builder: str, fingerpr
 
 
 def test_lines_of_the_log_come_while_it_builds(place: Place, builder: str, fingerprint: str) -> None:
-    came: dict[str, float] = {}
+    came: list[str] = []
+    with Gate() as gate:
 
-    def progress(line: str) -> None:
-        came.setdefault(line.strip(), time.monotonic())
+        def progress(line: str) -> None:
+            came.append(line.strip())
+            if came[-1] == f"{fingerprint} one":
+                gate.open()
 
-    place.write("Dockerfile.j2", two_stages(f"echo {fingerprint} one; sleep 4; echo two words"))
-    place.build(builder, place.request(fingerprint, base_image=BASE, progress=progress))
-    assert came["two words"] - came[f"{fingerprint} one"] > 1, came
+        place.write("Dockerfile.j2", two_stages(f"echo {fingerprint} one; {gate.command}; echo two words"))
+        place.build(builder, place.request(fingerprint, base_image=BASE, progress=progress))
+    assert "two words" in came
 
 
 class TestDocker:
@@ -226,7 +229,7 @@ class TestDocker:
         assert "wrong-password-canary" not in f"{caught.value}{place.said}"
         assert "unauthorized" in str(caught.value).lower()
         assert place.digest(fingerprint) is None
-        assert not [image for image in engine.images.list() if any(fingerprint in tag for tag in image.tags)]
+        assert not [tag for tag in image_names(engine, "RepoTags") if fingerprint in tag]
 
     def test_without_an_engine(self, place: Place, fingerprint: str, tmp_path: Path) -> None:
         with (
@@ -246,18 +249,25 @@ class TestDocker:
 
     def test_no_name_is_left_on_the_engine(self, place: Place, fingerprint: str, engine: docker.DockerClient) -> None:
         place.build("docker", place.request(fingerprint))
-        assert not [image for image in engine.images.list() if any(fingerprint in tag for tag in image.tags)]
+        assert not [tag for tag in image_names(engine, "RepoTags") if fingerprint in tag]
 
 
 class TestAcr:
     def test_a_run_that_was_left_is_taken_over(self, place: Place, fingerprint: str) -> None:
-        place.write("Dockerfile.j2", two_stages(f"sleep 3 # {fingerprint}"))
-        request = place.request(fingerprint, base_image=BASE)
-        image, made = f"tiny:{fingerprint}", recipe(request)
-        with build_context(request, made, compressed=True, mark=image) as context:
-            run_id = acr._schedule(request, context, image)  # and the program is killed
-        with place.cloud.azure.traffic() as seen:
-            assert place.build("acr", request).made
+        with Gate() as gate:
+
+            def progress(line: str) -> None:
+                place.progress.append(line)
+                if "taking over the build" in line:
+                    gate.open()
+
+            place.write("Dockerfile.j2", two_stages(f"{gate.command} # {fingerprint}"))
+            request = place.request(fingerprint, base_image=BASE, progress=progress)
+            image, made = f"tiny:{fingerprint}", recipe(request)
+            with build_context(request, made, compressed=True, mark=image) as context:
+                run_id = acr._schedule(request, context, image)  # and the program is killed
+            with place.cloud.azure.traffic() as seen:
+                assert place.build("acr", request).made
         assert f"taking over the build {run_id}" in place.said
         assert not [line for line in seen[0].changes if "scheduleRun" in line]
 
@@ -292,8 +302,8 @@ class TestAcr:
         place.write("myenv.yml", f"dependencies: [pip, {{pip: [other-{fingerprint}]}}]\n")
         assert runs(4) == ["tiny-environment", "tiny-models", "tiny"]
         server = place.credentials.login_server
-        kept = [image.attrs["RepoDigests"] for image in engine.images.list()]
-        assert not [name for names in kept for name in names if name.startswith(f"{server}/tiny-")], "an agent forgets"
+        kept = image_names(engine, "RepoDigests")
+        assert not [name for name in kept if name.startswith(f"{server}/tiny-")], "an agent forgets"
 
     def test_the_error_says_where_the_whole_log_is(self, place: Place, fingerprint: str) -> None:
         place.write("Dockerfile.j2", f"{FROM_BASE}RUN echo {fingerprint}; exit 3\n")

@@ -260,8 +260,8 @@ def retag(place: Place, name: str, ref: str) -> str:
     other = place.build("docker", request).ref.partition("@")[2]
     base = f"https://{place.credentials.login_server}/v2/{name}/manifests"
     login = (place.credentials.username, place.credentials.password)
-    got = requests.get(f"{base}/{other}", auth=login, headers={"Accept": registry.MANIFEST_TYPES}, timeout=20)
+    got = requests.get(f"{base}/{other}", auth=login, headers={"Accept": registry.MANIFEST_TYPES}, timeout=120)
     kind = got.headers["Content-Type"]
-    put = requests.put(f"{base}/f1", data=got.content, auth=login, headers={"Content-Type": kind}, timeout=20)
+    put = requests.put(f"{base}/f1", data=got.content, auth=login, headers={"Content-Type": kind}, timeout=120)
     assert put.status_code == 201, put.text
     return other

@@ -53,7 +53,7 @@ Image = Callable[[str, str], str]
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[docker.DockerClient]:
-    client = docker.from_env(timeout=300)
+    client = docker.from_env(timeout=600)
     yield client
     client.close()
 
@@ -166,21 +166,21 @@ def test_it_scores(
     kind: str,
 ) -> None:
     with module_of(engine, image(builder, kind), builder, kind, network, device) as container:
-        connected(hub, container, 60)
+        connected(hub, container)
         bodies = [encode(kind, reading) for reading in READINGS]
         for number, body in enumerate(bodies):
             hub.send(f"reading {number}", body)
-        answered(hub, container, 30)
+        answered(hub, container)
         assert [output.output for output in hub.received] == ["amlOutput"] * 3, log(container)
         assert [decode(kind, output.body) for output in hub.received] == [expected(kind, number) for number in range(3)]
         base = address(container, network)
         for number, body in enumerate(bodies):
-            answer = requests.post(f"{base}/score", data=body, headers=headers(kind), timeout=10)
+            answer = requests.post(f"{base}/score", data=body, headers=headers(kind), timeout=120)
             assert answer.status_code == 200, answer.text
             assert decode(kind, answer.content) == expected(kind, number)
-        assert requests.get(f"{base}/", timeout=10).text == "Healthy"
-        assert requests.get(f"{base}/swagger.json", timeout=10).json()["swagger"] == "2.0"
-        container.stop(timeout=10)
+        assert requests.get(f"{base}/", timeout=120).text == "Healthy"
+        assert requests.get(f"{base}/swagger.json", timeout=120).json()["swagger"] == "2.0"
+        container.stop(timeout=60)
         assert container.wait()["StatusCode"] == 0, log(container)
 
 
@@ -190,8 +190,8 @@ def test_the_image_by_itself_serves_http(engine: docker.DockerClient, image: Ima
     container = engine.containers.run(image(builder, "old"), detach=True, network=network.name)
     try:
         base = address(container, network)
-        assert wait_for(lambda: healthy(base), 60), log(container)
-        answer = requests.post(f"{base}/score", json=READINGS[1], timeout=10)
+        assert wait_for(lambda: healthy(base)), log(container)
+        answer = requests.post(f"{base}/score", json=READINGS[1], timeout=120)
         assert decode("old", answer.content) == expected("old", 1)
     finally:
         container.remove(force=True)
@@ -204,8 +204,8 @@ def test_several_models_lie_below_one_folder(
     container = engine.containers.run(image(builder, "several"), detach=True, network=network.name)
     try:
         base = address(container, network)
-        assert wait_for(lambda: healthy(base), 60), log(container)
-        answer = requests.post(f"{base}/score", json={}, timeout=10)
+        assert wait_for(lambda: healthy(base)), log(container)
+        answer = requests.post(f"{base}/score", json={}, timeout=120)
         assert answer.status_code == 200, log(container)
         one, two = (f"{model.name}/{model.version}/{model.path.name}" for model in models)
         assert answer.json() == {
@@ -256,6 +256,6 @@ def address(container: Container, network: Any) -> str:
 
 def healthy(base: str) -> bool:
     try:
-        return requests.get(f"{base}/", timeout=2).text == "Healthy"
+        return requests.get(f"{base}/", timeout=20).text == "Healthy"
     except requests.RequestException:
         return False
