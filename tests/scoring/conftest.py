@@ -29,7 +29,7 @@ Start = Callable[..., Container]
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
-    client = docker.from_env(timeout=60)
+    client = docker.from_env(timeout=600)
     yield client
     client.close()
 
@@ -118,7 +118,9 @@ def start(engine: docker.DockerClient, image: str, network: Any) -> Iterator[Sta
 def plain(engine: docker.DockerClient, image: str, network: Any, device: EdgeDevice) -> Iterator[Container]:
     """One container with the tests' script for several tests; each leaves it running."""
     with starter(engine, image, network) as run:
-        yield run("/apps/plain", device)
+        # Patient: on a busy machine a worker takes its time to come again, and a drain to end.
+        patience = {"AML_RUN_SECONDS": "60", "AML_SCORE_SECONDS": "300", "AML_DRAIN_SECONDS": "100"}
+        yield run("/apps/plain", device, **patience)
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ BASE = f"devices/{DEVICE}/modules/{MODULE}"
 METHODS = "$iothub/methods/POST/#"
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> bool:
+def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -266,7 +266,7 @@ class EdgeHub:
         return self._server.sessions if self._server else []
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(15)
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(120)
 
 
 class WorkloadApi:

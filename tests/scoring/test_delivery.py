@@ -35,7 +35,7 @@ def test_what_cannot_be_scored_becomes_one_error_message(hub: EdgeHub, plain: Co
     hub.send("no text", b"\xff\xfe\x00")
     hub.send("unread", {"i": 3}, "otherInput")
     hub.send("fine", {"i": 4, "bytes": 200_000})
-    assert wait_for(lambda: hub.outputs("fine"), 30), log(plain)
+    assert wait_for(lambda: hub.outputs("fine")), log(plain)
     assert wait_for(lambda: not hub._pending)
     assert hub.outputs("unread") == []
     found = {output.properties["$.cid"]: output for output in hub.received}
@@ -93,16 +93,13 @@ def test_stopped_under_traffic_and_started(hub: EdgeHub, plain: Container) -> No
     connected(hub, plain)
     with Traffic(hub, ms=150):
         time.sleep(1.5)  # slower than the messages come: some are waiting
-        before = time.monotonic()
-        plain.stop(timeout=10)
-        took = time.monotonic() - before
+        plain.stop(timeout=150)
         assert plain.wait()["StatusCode"] == 0, log(plain)
-        assert took < 8
-        assert "drained" in log(plain)
-        delivered = [key for key, message in hub.sent.items() if message.acknowledged]
+        assert "stopping: drained" in log(plain), "it ended because all was done, although messages go on coming"
+        delivered = [key for key, message in list(hub.sent.items()) if message.acknowledged]
         assert all(len(hub.outputs(key)) == 1 for key in delivered)
         plain.start()
         time.sleep(0.5)
-    answered(hub, plain, 30)
+    answered(hub, plain)
     assert [key for key in hub.sent if len(hub.outputs(key)) > 1] == [], "a clean stop repeats nothing"
     assert first_outputs(hub) == list(range(len(hub.sent)))

@@ -23,7 +23,7 @@ def url(container: Container, network: Any) -> str:
 
 def healthy(base: str) -> bool:
     try:
-        return requests.get(f"{base}/", timeout=2).text == "Healthy"
+        return requests.get(f"{base}/", timeout=20).text == "Healthy"
     except requests.RequestException:
         return False
 
@@ -32,17 +32,17 @@ def healthy(base: str) -> bool:
 def test_scores_over_http_and_stops(start: Start, network: Any, root: str, found: str) -> None:
     container = start(root)
     base = url(container, network)
-    assert wait_for(lambda: healthy(base), 30), container.logs().decode()
+    assert wait_for(lambda: healthy(base)), container.logs().decode()
     for reading, anomaly in zip(json.loads((SCORING / "readings.json").read_text()), [False, True, True], strict=True):
-        answer = requests.post(f"{base}/score", json=reading, timeout=10)
+        answer = requests.post(f"{base}/score", json=reading, timeout=120)
         assert answer.json() == {**reading, "anomaly": anomaly}
-    assert requests.get(f"{base}/swagger.json", timeout=10).json()["swagger"] == "2.0"
+    assert requests.get(f"{base}/swagger.json", timeout=120).json()["swagger"] == "2.0"
     assert "Traceback" not in container.logs().decode()
-    failed = requests.post(f"{base}/score", json={}, timeout=10)
+    failed = requests.post(f"{base}/score", json={}, timeout=120)
     assert (failed.status_code, "no field" in f"{failed.text}{failed.headers}") == (500, False), (
         "only the bridge is told why"
     )
-    container.stop(timeout=10)
+    container.stop(timeout=60)
     log = container.logs().decode()
     assert container.wait()["StatusCode"] == 0, log
     assert f"Found {found}" in log
@@ -51,13 +51,13 @@ def test_scores_over_http_and_stops(start: Start, network: Any, root: str, found
 
 def test_a_script_that_fails_in_init_ends_the_container(start: Start) -> None:
     container = start("/var/azureml-app", AZUREML_MODEL_DIR="azureml-models/none")
-    assert container.wait(timeout=30)["StatusCode"] == 1
+    assert container.wait(timeout=300)["StatusCode"] == 1
     assert "0 files *.pkl or *.joblib" in container.logs().decode()
 
 
 def test_an_incomplete_environment_is_refused_at_once(start: Start) -> None:
     container = start("/apps", IOTEDGE_WORKLOADURI="unix:///nowhere", AML_DRAIN_SECONDS="soon")
-    assert container.wait(timeout=30)["StatusCode"] == 2
+    assert container.wait(timeout=300)["StatusCode"] == 2
     log = container.logs().decode()
     assert "holds no main.py and no score.py" in log
     assert "AML_DRAIN_SECONDS is 'soon'" in log

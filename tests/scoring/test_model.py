@@ -39,7 +39,7 @@ def test_training_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     program = "import sys; from pathlib import Path; from scoring.train import train; train(Path(sys.argv[1]), Path(sys.argv[2]))"
     for name in ("one", "two"):
         paths = [str(tmp_path / f"{name}.csv"), str(tmp_path / f"{name}.pkl")]
-        subprocess.run([sys.executable, "-c", program, *paths], check=True, cwd=SCORING.parent, timeout=60)
+        subprocess.run([sys.executable, "-c", program, *paths], check=True, cwd=SCORING.parent, timeout=600)
     assert (tmp_path / "one.pkl").read_bytes() == (tmp_path / "two.pkl").read_bytes()
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes() == train.DATA.read_bytes()
     fresh, _ = readings(99, 2000)

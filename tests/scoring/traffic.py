@@ -13,11 +13,11 @@ def log(container: Container) -> str:
     return container.logs().decode()
 
 
-def connected(hub: EdgeHub, container: Container, seconds: float = 30) -> None:
+def connected(hub: EdgeHub, container: Container, seconds: float = 120) -> None:
     assert wait_for(lambda: hub.connected, seconds), log(container)
 
 
-def answered(hub: EdgeHub, container: Container, seconds: float = 20) -> None:
+def answered(hub: EdgeHub, container: Container, seconds: float = 120) -> None:
     assert wait_for(lambda: not hub.unanswered(), seconds), (hub.unanswered(), hub.events, log(container))
 
 
