@@ -52,7 +52,7 @@ def running_double(azure: Instance) -> Iterator[ArmDouble]:
     thread.start()
 
     def run(coroutine: Any) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
+        asyncio.run_coroutine_threadsafe(coroutine, loop).result(120)
 
     for server in servers:
         run(server.start())
@@ -60,7 +60,7 @@ def running_double(azure: Instance) -> Iterator[ArmDouble]:
     for server in servers:
         run(server.stop())
     loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
+    thread.join(120)
     loop.close()
 
 
@@ -97,7 +97,7 @@ class Plugin:
                 sends_old_inputs=True,
                 sends_old_inputs_to_delete=True,
             ),
-            timeout=30,
+            timeout=300,
         )
 
     def urn(self, token: str, name: str = "thing") -> str:
@@ -113,17 +113,17 @@ class Plugin:
             olds=to_struct(olds or {}),
             **{"randomSeed": b"seed", **more},
         )
-        answer = self.stub.Check(request, timeout=30)
+        answer = self.stub.Check(request, timeout=300)
         return from_struct(answer.inputs), [failure.reason for failure in answer.failures]
 
     def create(self, token: str, inputs: dict[str, Any], timeout: float = 0) -> tuple[str, dict[str, Any]]:
         request = provider_pb2.CreateRequest(urn=self.urn(token), properties=to_struct(inputs), timeout=timeout)
-        answer = self.stub.Create(request, timeout=60)
+        answer = self.stub.Create(request, timeout=300)
         return answer.id, from_struct(answer.properties)
 
     def preview(self, token: str, inputs: dict[str, Any]) -> dict[str, Any]:
         request = provider_pb2.CreateRequest(urn=self.urn(token), properties=to_struct(inputs), preview=True)
-        answer = self.stub.Create(request, timeout=30)
+        answer = self.stub.Create(request, timeout=300)
         assert answer.id == ""
         return from_struct(answer.properties)
 
@@ -138,7 +138,7 @@ class Plugin:
             news=to_struct(new),
             **more,
         )
-        return from_struct(self.stub.Update(request, timeout=60).properties)
+        return from_struct(self.stub.Update(request, timeout=300).properties)
 
     def diff(
         self, token: str, old: dict[str, Any], new: dict[str, Any], state: dict[str, Any] | None = None
@@ -150,7 +150,7 @@ class Plugin:
             old_inputs=to_struct(old),
             news=to_struct(new),
         )
-        return self.stub.Diff(request, timeout=30)
+        return self.stub.Diff(request, timeout=300)
 
     def refresh(
         self, token: str, identity: str, state: dict[str, Any], inputs: dict[str, Any]
@@ -159,19 +159,19 @@ class Plugin:
         request = provider_pb2.ReadRequest(
             urn=self.urn(token), id=identity, properties=to_struct(state), inputs=to_struct(inputs)
         )
-        answer = self.stub.Read(request, timeout=60)
+        answer = self.stub.Read(request, timeout=300)
         return answer.id, from_struct(answer.properties), from_struct(answer.inputs)
 
     def bring_in(self, token: str, identity: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
         """`pulumi import`: a read without inputs."""
-        answer = self.stub.Read(provider_pb2.ReadRequest(urn=self.urn(token), id=identity), timeout=60)
+        answer = self.stub.Read(provider_pb2.ReadRequest(urn=self.urn(token), id=identity), timeout=300)
         return answer.id, from_struct(answer.properties), from_struct(answer.inputs)
 
     def delete(self, token: str, identity: str) -> None:
-        self.stub.Delete(provider_pb2.DeleteRequest(urn=self.urn(token), id=identity), timeout=60)
+        self.stub.Delete(provider_pb2.DeleteRequest(urn=self.urn(token), id=identity), timeout=300)
 
     def invoke(self, token: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        answer = self.stub.Invoke(provider_pb2.InvokeRequest(tok=token, args=to_struct(arguments)), timeout=60)
+        answer = self.stub.Invoke(provider_pb2.InvokeRequest(tok=token, args=to_struct(arguments)), timeout=300)
         return from_struct(getattr(answer, "return"))
 
 

@@ -74,6 +74,7 @@ class Stack:
             headers={"Authorization": f"Bearer {token}"},
             verify=ssl.create_default_context(cafile=str(made.ca)),
             trust_env=False,  # see _OUTSIDE
+            timeout=120,
         )
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
@@ -183,4 +184,4 @@ def _local_azure(what: str, env: dict[str, str]) -> None:
 
 
 def _run(command: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=900, check=False)

@@ -130,4 +130,4 @@ def test_a_foreign_id_is_refused(plugin: Plugin, arm: ArmDouble) -> None:
     foreign = f"/subscriptions/{plugin.subscription}/resourceGroups/rg"
     arm.script("GET", foreign, Scripted(200, {"id": foreign}))
     with pytest.raises(grpc.RpcError, match="unable to parse resource ID"):
-        plugin.stub.Read(provider_pb2.ReadRequest(urn=plugin.urn(REGISTRY), id=foreign), timeout=30)
+        plugin.stub.Read(provider_pb2.ReadRequest(urn=plugin.urn(REGISTRY), id=foreign), timeout=300)
