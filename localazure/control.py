@@ -66,7 +66,7 @@ def status(folder: Path) -> dict[str, Any] | None:
     context = ssl.create_default_context(cafile=str(instance.ca))
     url = f"https://{instance.address}:{ARM_PORT}/localazure/status"
     try:
-        with httpx.Client(verify=context, trust_env=False, timeout=3) as client:  # no proxy between us and ourselves
+        with httpx.Client(verify=context, trust_env=False, timeout=15) as client:  # no proxy between us and ourselves
             answer = client.get(url)
     except httpx.TransportError:
         return None

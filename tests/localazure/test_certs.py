@@ -22,7 +22,7 @@ def handshake(instance: Instance, context: ssl.SSLContext, name: str) -> str:
     """A real TLS handshake with the instance's server certificate. Returns the TLS version."""
     server = certs.server_context(instance.pki / "server.pem", instance.pki / "server.key")
     with socket.create_server((instance.address, 0)) as listener:
-        listener.settimeout(5)
+        listener.settimeout(120)
 
         def serve() -> None:
             connection, _ = listener.accept()
@@ -36,7 +36,7 @@ def handshake(instance: Instance, context: ssl.SSLContext, name: str) -> str:
         thread.start()
         try:
             with (
-                socket.create_connection(listener.getsockname(), timeout=5) as raw,
+                socket.create_connection(listener.getsockname(), timeout=120) as raw,
                 context.wrap_socket(raw, server_hostname=name) as secured,
             ):
                 return secured.version() or ""

@@ -30,7 +30,7 @@ def test_the_page_for_sdk_tests_runs(tmp_path: Path) -> None:
     own = {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "LOCALAZURE_HOME": str(folder)}
     try:
         done = subprocess.run(
-            ["bash", "-c", "\n".join(script)], cwd=tmp_path, env=kept | own, capture_output=True, text=True, timeout=180
+            ["bash", "-c", "\n".join(script)], cwd=tmp_path, env=kept | own, capture_output=True, text=True, timeout=600
         )
     finally:
         control.stop(folder, lambda line: None)

@@ -49,10 +49,13 @@ async def listening(instance: Instance) -> AsyncIterator[None]:
 
 def with_servers(instance: Instance, body: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with listening(instance), httpx.AsyncClient(verify=certs_of(instance), trust_env=False) as client:
+        async with (
+            listening(instance),
+            httpx.AsyncClient(verify=certs_of(instance), trust_env=False, timeout=120) as client,
+        ):
             await body(client)
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 300))
 
 
 def certs_of(instance: Instance) -> ssl.SSLContext:
@@ -73,7 +76,7 @@ async def python(instance: Instance, program: str, home: Path, **more: str) -> s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    output, errors = await asyncio.wait_for(process.communicate(), 45)
+    output, errors = await asyncio.wait_for(process.communicate(), 300)
     assert process.returncode == 0, errors.decode()[-3000:]
     return output.decode()
 

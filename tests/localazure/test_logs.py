@@ -18,13 +18,13 @@ def logs(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def test_the_last_lines(tmp_path: Path) -> None:
     (tmp_path / "daemon.log").write_text("".join(f"line {n}\n" for n in range(500)))
-    output, _ = logs(tmp_path, "-n", "2").communicate(timeout=20)
+    output, _ = logs(tmp_path, "-n", "2").communicate(timeout=120)
     assert output == "line 498\nline 499\n"
 
 
 def test_a_folder_that_never_ran(tmp_path: Path) -> None:
     process = logs(tmp_path)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "never ran" in errors
 
