@@ -203,7 +203,8 @@ class Cloud:
         try:
             yield
         finally:
-            self.inside(lambda: (workers.update(real), opened.set()))
+            self.inside(lambda: workers.update(real))
+            self.inside(opened.set)
 
     # --- the client's part
 
