@@ -58,7 +58,7 @@ async def service(folder: Path) -> AsyncIterator[tuple[Instance, RegistryService
         store.close()
 
 
-def with_registry(folder: Path, body: Callable[[Setting], Awaitable[None]], *, seconds: float = 60) -> None:
+def with_registry(folder: Path, body: Callable[[Setting], Awaitable[None]], *, seconds: float = 300) -> None:
     """One registry with its admin user on."""
 
     async def run() -> None:
@@ -73,7 +73,7 @@ def with_registry(folder: Path, body: Callable[[Setting], Awaitable[None]], *, s
 @asynccontextmanager
 async def client_of(instance: Instance) -> AsyncIterator[httpx.AsyncClient]:
     context = ssl.create_default_context(cafile=str(instance.ca))
-    async with httpx.AsyncClient(verify=context, trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(verify=context, trust_env=False, timeout=120) as client:
         yield client
 
 
@@ -122,6 +122,6 @@ async def docker(home: Path, *arguments: str, stdin: str | None = None) -> tuple
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(stdin.encode() if stdin else None), 60)
+    output, _ = await asyncio.wait_for(process.communicate(stdin.encode() if stdin else None), 300)
     assert process.returncode is not None
     return process.returncode, output.decode()

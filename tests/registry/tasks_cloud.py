@@ -90,11 +90,11 @@ class TasksCloud(Cloud):
         properties: dict[str, Any] = answer.json()["properties"]
         return properties
 
-    def ended(self, acr: str, run_id: str, seconds: float = 60) -> dict[str, Any]:
+    def ended(self, acr: str, run_id: str, seconds: float = 180) -> dict[str, Any]:
         """The properties of a run once it has ended."""
         return self.until(acr, run_id, FINAL, seconds)
 
-    def until(self, acr: str, run_id: str, statuses: tuple[str, ...], seconds: float = 60) -> dict[str, Any]:
+    def until(self, acr: str, run_id: str, statuses: tuple[str, ...], seconds: float = 180) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while (found := self.run(acr, run_id))["status"] not in statuses:
             assert time.monotonic() < deadline, found

@@ -211,9 +211,9 @@ def test_requests_with_basic_reads_digests_and_deletes(tmp_path: Path) -> None:
             session = requests.Session()
             session.auth, session.verify, session.trust_env = auth, str(setting.instance.ca), False
             accept = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
-            head = session.head(f"{url}/v1", headers=accept, timeout=10)
-            gone = session.delete(f"{url}/{digest}", timeout=10)
-            after = session.head(f"{url}/v1", headers=accept, timeout=10)
+            head = session.head(f"{url}/v1", headers=accept, timeout=120)
+            gone = session.delete(f"{url}/{digest}", timeout=120)
+            after = session.head(f"{url}/v1", headers=accept, timeout=120)
             return [
                 (head.status_code, head.headers.get("Docker-Content-Digest")),
                 (gone.status_code, None),

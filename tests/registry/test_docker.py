@@ -54,4 +54,4 @@ def test_login_push_and_pull_with_either_password(tmp_path: Path) -> None:
         finally:
             await docker(tmp_path, "rmi", "--force", reference)
 
-    with_registry(tmp_path / "azure", body, seconds=120)
+    with_registry(tmp_path / "azure", body, seconds=600)

@@ -42,7 +42,7 @@ class Content:
     def __init__(self, cloud: TasksCloud, name: str) -> None:
         trust = ssl.create_default_context(cafile=str(cloud.instance.ca))
         auth = (name, cloud.password(name))
-        self.http = httpx.Client(base_url=f"https://{cloud.host(name)}/v2", auth=auth, verify=trust, timeout=20)
+        self.http = httpx.Client(base_url=f"https://{cloud.host(name)}/v2", auth=auth, verify=trust, timeout=120)
 
     def blob(self, repository: str, content: bytes) -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"

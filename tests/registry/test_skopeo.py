@@ -25,7 +25,7 @@ async def skopeo(instance: Instance, home: Path, *arguments: str, stdin: str = "
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
+    output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 300)
     assert process.returncode is not None
     return process.returncode, output.decode()
 
@@ -95,4 +95,4 @@ def test_copy_inspect_and_delete_with_the_admin_user(tmp_path: Path) -> None:
             assert code == 0, output
             assert (await run("inspect", "--creds", creds, place))[0] != 0
 
-    asyncio.run(asyncio.wait_for(body(), 120))
+    asyncio.run(asyncio.wait_for(body(), 600))

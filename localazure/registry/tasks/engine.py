@@ -24,6 +24,7 @@ from localazure.registry.tasks.request import BuildRequest
 LABEL = "aml-edge.acr-run"
 """On every layer of a build, taken off what is pushed: layers that an interrupted build leaves are found by it."""
 _PATIENCE_SECONDS = 30.0
+_QUIET_LOOKS = 10  # after an interruption, before nothing more is expected
 _BASE = re.compile(r"Step \d+/\d+ : FROM (\S+@sha256:[0-9a-f]{64})\b")
 Login = tuple[str, str]
 
@@ -104,8 +105,12 @@ class Agent:
         are new machines each time."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         with contextlib.suppress(docker.errors.DockerException, requests.RequestException):  # the engine is gone
-            while prune(self._client, self._mark) and time.monotonic() < deadline:
-                time.sleep(0.2)  # the engine is still ending the step that was interrupted
+            quiet, enough = 0, _QUIET_LOOKS if self._interrupt.ended else 1
+            while True:
+                quiet = 0 if prune(self._client, self._mark) else quiet + 1
+                if quiet == enough or time.monotonic() > deadline:
+                    break
+                time.sleep(0.2)  # the engine is still ending the step that was interrupted, or may yet make its layer
             for base in self._bases - self._before:
                 with contextlib.suppress(docker.errors.APIError):  # never pulled, or somebody runs it meanwhile
                     self._client.api.remove_image(base)

@@ -25,6 +25,10 @@ class Interrupt:
         self._reason: Reason | None = None
         self._stream: Any = None
 
+    @property
+    def ended(self) -> bool:
+        return self._reason is not None
+
     def end(self, reason: Reason) -> None:
         """The first reason counts. May be called from any thread."""
         with self._lock:
