@@ -15,7 +15,7 @@ BASE_IMAGE = os.environ.get("LOCALAZURE_BASE_IMAGE", "aml-edge/base:local")  # `
 @pytest.fixture(scope="session")
 def images() -> dict[str, str]:
     """Two versions of the test module: name to local image."""
-    engine = docker_engine.connect(timeout=300)
+    engine = docker_engine.connect(timeout=900)
     found = {}
     for version in ("one", "two"):
         tag = f"aml-edge-test/edge-module:{version}"

@@ -56,7 +56,7 @@ class Place:
         for client in (self.service, self.configurations):
             client.protocol.config.connection.verify = str(instance.ca)
 
-    def do(self, work: Coroutine[Any, Any, T], seconds: float = 60) -> T:
+    def do(self, work: Coroutine[Any, Any, T], seconds: float = 300) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(seconds)
 
     def call(self, function: Callable[[], T]) -> T:
@@ -80,7 +80,7 @@ class Place:
         """As the daemon ends: everything stays on disk and in Docker."""
         self.do(self._stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(120)
         self.engine.close()
 
     async def _start(self) -> None:
@@ -126,7 +126,7 @@ class Place:
         return {key: value for key, value in twin.properties.reported.items() if not key.startswith("$")}
 
     def wait_reported(
-        self, device_id: str, good: Callable[[dict[str, Any]], Any], seconds: float = 30, module: str = "$edgeAgent"
+        self, device_id: str, good: Callable[[dict[str, Any]], Any], seconds: float = 180, module: str = "$edgeAgent"
     ) -> dict[str, Any]:
         end = time.monotonic() + seconds
         while True:
@@ -137,7 +137,7 @@ class Place:
             assert time.monotonic() < end, f"last reported: {state}\n{self.log(device_id)[-4000:]}"
             time.sleep(0.2)
 
-    def applied(self, device_id: str, version: int, seconds: float = 30) -> dict[str, Any]:
+    def applied(self, device_id: str, version: int, seconds: float = 180) -> dict[str, Any]:
         """The state in which the deployment has succeeded: code 200, every module as wanted."""
         return self.wait_reported(
             device_id,

@@ -52,4 +52,4 @@ def test_a_device_starts_when_the_engine_is_back(
             await devices.stop()
         assert not devices.folder(host, "late").exists()
 
-    asyncio.run(asyncio.wait_for(run(), 90))
+    asyncio.run(asyncio.wait_for(run(), 600))

@@ -40,7 +40,7 @@ def with_socket(folder: Path, body: Callable[[httpx.AsyncClient], Awaitable[None
         finally:
             await server.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), 300))
 
 
 def _mode(path: Path) -> int:
