@@ -52,7 +52,7 @@ class Stack:
 
     # What a test needs
 
-    def call(self, work: Coroutine[Any, Any, Any], timeout: float = 60) -> Any:
+    def call(self, work: Coroutine[Any, Any, Any], timeout: float = 300) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
 
     def inside(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -99,7 +99,7 @@ class Stack:
         return httpx.Client(
             base_url=self.instance.arm_url,
             verify=ssl.create_default_context(cafile=self.instance.ca),
-            timeout=20,
+            timeout=120,
             **options,
         )
 
@@ -121,7 +121,7 @@ class Stack:
             "PYTHONWARNINGS": "ignore",
         }
 
-    def sdk(self, folder: Path, workspace: str, script: str, timeout: float = 120) -> Any:
+    def sdk(self, folder: Path, workspace: str, script: str, timeout: float = 600) -> Any:
         """Run a script with the unmodified azureml-core in a process, HOME and folder of its own; what it hands to `answer`."""
         folder.mkdir(exist_ok=True)
         home = folder / "home"
@@ -161,7 +161,7 @@ class Stack:
     def close(self) -> None:
         self.call(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(120)
 
     # Inside the loop
 

@@ -41,7 +41,7 @@ model = Model.register(ws, model_path="model.txt", model_name="best_model")
 
 @pytest.fixture(scope="module")
 def engine() -> docker.DockerClient:
-    return docker_engine.connect(timeout=120)
+    return docker_engine.connect(timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,6 @@ out = {"at_once": [package.state, package.location]}
 package.wait_for_creation(show_output=True)
 answer(out | {"state": package.state, "location": package.location, "log": package.get_logs(), "end": package.get_logs(offset=10**9)})
 """,
-        timeout=300,
     )
     login_server = stack.inside(stack.registries.login_server, REGISTRY)
     assert got["at_once"][0] in ("NotStarted", "Running") and got["at_once"][1] is None
@@ -99,16 +98,16 @@ def score(engine: docker.DockerClient, location: str) -> Any:
     try:
         container.reload()
         address = container.attrs["NetworkSettings"]["IPAddress"]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while True:
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://{address}:5001/", timeout=2).status_code == 200:
+                if httpx.get(f"http://{address}:5001/", timeout=20).status_code == 200:
                     break
             container.reload()
             assert container.status == "running", container.logs().decode()
             assert time.monotonic() < deadline, container.logs().decode()
             time.sleep(0.2)
-        return httpx.post(f"http://{address}:5001/score", json={"data": [1, 2, 3]}, timeout=10).json()
+        return httpx.post(f"http://{address}:5001/score", json={"data": [1, 2, 3]}, timeout=120).json()
     finally:
         container.remove(force=True)
 
