@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from localazure.edge import module_logs
 from localazure.edge.module_logs import Line, LogsRequestError
 from tests.edge_device.place import Place, module
-from tests.support import eventually
+from tests.waiting import until
 
 LINES = [
     Line("stdout", "<3> 2026-01-02 03:04:05.678 +00:00 broken"),
@@ -130,7 +130,7 @@ def test_methods_of_a_device(place: Place, images: dict[str, str]) -> None:
     )  # edgeAgent's InvalidSchemaVersionException
 
     # Of before the restart and after it; the module runs before it has said anything.
-    eventually(lambda: container.logs().count(b"out\n") == container.logs().count(b"err\n") == 2)
+    until(lambda: container.logs().count(b"out\n") == container.logs().count(b"err\n") == 2)
     expected = container.logs().decode()
     status, answers = call(
         "GetModuleLogs", {"schemaVersion": "1.0", "items": [{"id": "ec", "filter": {"since": "1 h"}}]}

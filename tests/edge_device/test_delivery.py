@@ -21,7 +21,7 @@ from localazure.edge import sas
 from localazure.edge.messages import MAX_SIZE
 from localazure.edge.send import _Hub
 from tests.edge_device.place import Place, module
-from tests.support import eventually
+from tests.waiting import until
 
 pytestmark = pytest.mark.docker
 
@@ -92,7 +92,7 @@ def kill(place: Place, device: str) -> None:
     assert entry.process
     old = entry.process.pid
     os.kill(old, signal.SIGKILL)
-    eventually(lambda: entry.process is not None and entry.process.pid != old)
+    until(lambda: entry.process is not None and entry.process.pid != old)
 
 
 def test_messages_wait_for_their_module_in_order_and_over_a_kill(place: Place, device: str) -> None:
@@ -101,8 +101,8 @@ def test_messages_wait_for_their_module_in_order_and_over_a_kill(place: Place, d
             a.send("tob", number)
     kill(place, device)
     with connected(place, device, "b") as b:
-        eventually(lambda: _try(b.listen))
-        eventually(lambda: len(b.received) >= COUNT)
+        until(lambda: _try(b.listen))
+        until(lambda: len(b.received) >= COUNT)
         # The SDK's handlers run four at a time, so neighbours may swap places between its queue and ours.
         assert sorted(b.bodies()) == list(range(COUNT))
         first = next(message for message in b.received if message.message_id == "m0")
@@ -121,8 +121,8 @@ def test_edge_hub_killed_under_traffic_loses_nothing(place: Place, device: str) 
         for number in range(COUNT):
             if number == COUNT // 2:
                 kill(place, device)
-            eventually(partial(_try, partial(a.send, "tob", number)))
-        eventually(lambda: set(b.bodies()) >= set(range(COUNT)))
+            until(partial(_try, partial(a.send, "tob", number)))
+        until(lambda: set(b.bodies()) >= set(range(COUNT)))
 
 
 def test_condition_and_properties(place: Place, device: str) -> None:
@@ -132,7 +132,7 @@ def test_condition_and_properties(place: Place, device: str) -> None:
         a.send("hot", {"t": 10}, kind="k")
         a.send("hot", {"t": 30}, kind="other")
         a.send("nowhere", {"t": 30})
-        eventually(lambda: b.received)
+        until(lambda: b.received)
         time.sleep(0.3)
         assert b.bodies() == [{"t": 30}]
         assert b.received[0].input_name == "hot"
@@ -146,7 +146,7 @@ def test_time_to_live_is_over(place: Place, device: str) -> None:
     time.sleep(1.2)
     with connected(place, device, "b") as b:
         b.listen()
-        eventually(lambda: b.received)
+        until(lambda: b.received)
         assert b.bodies() == [2]
 
 
@@ -161,13 +161,13 @@ def test_messages_for_the_hub_wait_while_it_is_away(place: Place, device: str) -
     since = hub.last_sequence()
     with connected(place, device, "a") as a:
         a.send("up", 1, colour="blue")
-        eventually(came)
+        until(came)
         place.do(place.hubs.stop())
         for number in (2, 3, 4):
             a.send("up", number)
     kill(place, device)
     place.do(place.hubs.start())
-    eventually(lambda: len(came()) >= 4)
+    until(lambda: len(came()) >= 4)
     found = came()
     bodies = [event["bodyJson"] for event in found]
     assert list(dict.fromkeys(bodies)) == [1, 2, 3, 4]
@@ -225,9 +225,9 @@ def test_module_may_only_speak_for_itself(place: Place, device: str) -> None:
         client.subscribe(
             [(f"devices/{device}/modules/b/inputs/#", 1), ("#", 1), (f"devices/{device}/modules/a/inputs/#", 1)]
         )
-        eventually(granted.copy)
+        until(granted.copy)
         assert granted == [0x80, 0x80, 1]
         client.publish(topic, payload, qos=1)
-        eventually(ended.copy)
+        until(ended.copy)
         assert acknowledged == []
         client.loop_stop()

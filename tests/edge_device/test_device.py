@@ -22,7 +22,8 @@ from localazure.cli.remove import remove
 from localazure.edge import names
 from localazure.edge.send import send_readings
 from tests.edge_device.place import Place, module
-from tests.support import eventually, image_names
+from tests.support import image_names
+from tests.waiting import until
 
 pytestmark = pytest.mark.docker
 
@@ -127,7 +128,7 @@ def test_killed_device_process_is_replaced_and_finds_its_containers(place: Place
     assert entry.process
     old = entry.process.pid
     os.kill(old, signal.SIGKILL)
-    eventually(lambda: entry.process is not None and entry.process.pid != old)
+    until(lambda: entry.process is not None and entry.process.pid != old)
     assert send_readings(place.connection_string, deployed, place.folder(deployed) / "gateway.json", [{"n": 5}])
     assert place.container(deployed, "echo").id == before
 
@@ -281,7 +282,7 @@ def test_killed_daemon_leaves_no_device_and_the_next_one_takes_up_its_containers
         assert daemon.stdout
         pid, container = int(daemon.stdout.readline()), daemon.stdout.readline().strip()
         daemon.kill()
-    eventually(lambda: not psutil.pid_exists(pid))
+    until(lambda: not psutil.pid_exists(pid))
     engine = docker_engine.connect()
     before = engine.containers.get(container)
     assert before.status == "exited"
@@ -313,4 +314,4 @@ def test_a_rotated_key_is_taken_up_without_a_restart(place: Place, deployed: str
     content = place.manifest({"echo": module(image), "late": module(image)})  # a new module needs a new identity
     place.applied(deployed, place.deploy(deployed, content))
     assert "stopping" not in place.log(deployed)[len(log) :], "the process went on"
-    eventually(lambda: place.service.get_module(deployed, "$edgeAgent").connection_state == "Connected")
+    until(lambda: place.service.get_module(deployed, "$edgeAgent").connection_state == "Connected")

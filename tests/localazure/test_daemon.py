@@ -24,7 +24,7 @@ from localazure import certs, control
 from localazure.instance import ARM_PORT, Instance, load_or_create
 from localazure.registry import RegistryService
 from localazure.store import Store
-from tests.support import eventually
+from tests.waiting import until
 
 ARM_VERSION = "2023-01-01-preview"
 
@@ -49,9 +49,7 @@ class Command:
         return process.returncode, output, errors
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = eventually(
-            lambda: control.status(self.folder), saying=(self.folder / "daemon.log").read_text
-        )
+        found: dict[str, Any] = until(lambda: control.status(self.folder))
         return found
 
     def up(self) -> dict[str, Any]:
@@ -162,7 +160,7 @@ def test_after_a_kill_everything_is_where_it_was(azure: Command) -> None:
     os.kill(before["pid"], signal.SIGKILL)
     registry_gone = psutil.wait_procs([registry], timeout=120)[0]
     assert registry_gone, "docker-registry outlived its daemon"
-    eventually(lambda: control.running(azure.folder) is None)  # the kernel takes a dying process apart step by step
+    until(lambda: control.running(azure.folder) is None)  # the kernel takes a dying process apart step by step
     after = azure.up()
     assert after["pid"] != before["pid"]
     assert [found["loginServer"] for found in after["registries"]] == [made["loginServer"]]

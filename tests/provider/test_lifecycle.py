@@ -11,7 +11,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 
 from tests.provider.arm_double import ArmDouble, Recorded, Scripted
 from tests.provider.conftest import Plugin, init_failed
-from tests.support import eventually
+from tests.waiting import until
 
 REGISTRY = "azure-native:containerregistry:Registry"
 VAULT = "azure-native:keyvault:Vault"
@@ -174,7 +174,7 @@ def test_cancel_ends_the_wait(unconfigured: Plugin, arm: ArmDouble) -> None:
     arm.style, arm.hanging = "location", True
 
     def cancel() -> None:
-        eventually(lambda: any("/operations/" in one.path for one in arm.requests))
+        until(lambda: any("/operations/" in one.path for one in arm.requests))
         plugin.stub.Cancel(empty_pb2.Empty())
 
     canceling = threading.Thread(target=cancel)

@@ -23,8 +23,8 @@ from localazure.registry.tasks.engine import LABEL
 from tests.arm.examples import ALL, paths
 from tests.arm.test_sdk import Credential
 from tests.registry.tasks_cloud import RUNS, TasksCloud, source
-from tests.support import eventually
 from tests.support import image_names as names_of
+from tests.waiting import until
 from tools import base_image
 
 pytestmark = pytest.mark.docker
@@ -318,7 +318,7 @@ def slow(base: str) -> dict[str, str]:
 def begun(cloud: TasksCloud, acr: str, base: str) -> str:
     """A run whose step is under way."""
     run = str(cloud.schedule(acr, cloud.upload(acr, slow(base))).json()["name"])
-    eventually(lambda: "begun\r\n" in cloud.log(acr, run), saying=lambda: cloud.log(acr, run))
+    until(lambda: "begun\r\n" in cloud.log(acr, run))
     return run
 
 
@@ -331,7 +331,7 @@ def nothing_stays(engine: docker.DockerClient, cloud: TasksCloud) -> Iterator[No
         images = engine.api.images(all=True, filters={"label": LABEL})
         return [image["Id"] for image in images if str(image["Labels"][LABEL]).startswith(cloud.tasks.owner)]
 
-    eventually(lambda: not left(), saying=left)
+    until(lambda: not left())
 
 
 def working(engine: docker.DockerClient, base: str) -> bool:
@@ -350,7 +350,7 @@ def test_cancel_ends_the_build_on_the_engine(cloud: TasksCloud, engine: docker.D
     assert cloud.ended(acr, run)["status"] == "Canceled"
     link = cloud.post(f"{acr}/runs/{run}/listLogSasUrl").json()["logLink"]
     assert cloud.http.head(link).headers["x-ms-meta-complete"] == "canceled"
-    eventually(lambda: not working(engine, base), saying=lambda: "the step goes on")
+    until(lambda: not working(engine, base))
 
 
 def test_deleting_the_registry_ends_its_builds(cloud: TasksCloud, engine: docker.DockerClient, base: str) -> None:
@@ -359,7 +359,7 @@ def test_deleting_the_registry_ends_its_builds(cloud: TasksCloud, engine: docker
     link = cloud.post(f"{acr}/runs/cf1/listLogSasUrl").json()["logLink"]
     assert working(engine, base)
     assert cloud.finish(cloud.delete(acr)).status_code == 200
-    eventually(lambda: not working(engine, base), saying=lambda: "the step goes on")
+    until(lambda: not working(engine, base))
     assert cloud.http.get(link).status_code == 404
     assert cloud.request("GET", f"{acr}/runs/cf1", query=RUNS).status_code == 404
 
@@ -374,7 +374,7 @@ def test_a_run_that_a_restart_interrupts_is_built_again(tmp_path: Path, base: st
         running.stop()
         running.start()
         assert running.run(acr, run)["status"] in ("Queued", "Started", "Running")
-        eventually(lambda: "building again" in running.log(acr, run))
+        until(lambda: "building again" in running.log(acr, run))
         running.request("POST", f"{acr}/runs/{run}/cancel", query=RUNS)
         assert running.ended(acr, run)["status"] == "Canceled"
         assert running.schedule(acr, running.upload(acr, {"Dockerfile": "FROM no/such"})).json()["name"] == "cf2"
