@@ -345,7 +345,7 @@ def working(engine: docker.DockerClient, base: str) -> bool:
 def test_cancel_ends_the_build_on_the_engine(cloud: TasksCloud, engine: docker.DockerClient, base: str) -> None:
     acr = cloud.acr("Cancel01")
     run = begun(cloud, acr, base)
-    assert working(engine, base)
+    until(lambda: working(engine, base))  # the engine lists it a moment after it has spoken
     assert cloud.request("POST", f"{acr}/runs/{run}/cancel", query=RUNS).status_code == 200
     assert cloud.ended(acr, run)["status"] == "Canceled"
     link = cloud.post(f"{acr}/runs/{run}/listLogSasUrl").json()["logLink"]
@@ -357,7 +357,7 @@ def test_deleting_the_registry_ends_its_builds(cloud: TasksCloud, engine: docker
     acr = cloud.acr("Doomed01")
     begun(cloud, acr, base)
     link = cloud.post(f"{acr}/runs/cf1/listLogSasUrl").json()["logLink"]
-    assert working(engine, base)
+    until(lambda: working(engine, base))  # the engine lists it a moment after it has spoken
     assert cloud.finish(cloud.delete(acr)).status_code == 200
     until(lambda: not working(engine, base))
     assert cloud.http.get(link).status_code == 404
