@@ -21,6 +21,7 @@ from localazure import certs
 from localazure.arm import ArmService
 from localazure.arm.model import Hubs, Registries
 from localazure.arm.providers.containerregistry_tasks import Tasks
+from localazure.arm.throttle import Throttle
 from localazure.identity import Tokens
 from localazure.instance import ARM_PORT, load_or_create
 from localazure.server import HttpServer
@@ -112,6 +113,8 @@ class Cloud:
         self.tokens = Tokens(self.instance)
         self.registries, self.hubs = FakeRegistries(), FakeHubs()
         self.delay = delay
+        self.throttle: Throttle | None = None
+        """Instead of that of the instance's settings; set before the start."""
         self.subscription = f"/subscriptions/{self.instance.subscription_id}"
         self.http = self._client()
         self.service: ArmService
@@ -150,7 +153,8 @@ class Cloud:
         store = Store(self.instance.database)
         registries, hubs = await self.start_backends(store)
         tasks = self.registry_tasks
-        self.service = ArmService(self.instance, store, self.tokens, registries, hubs, delay=self.delay, tasks=tasks)
+        more: dict[str, Any] = {"delay": self.delay, "tasks": tasks, "throttle": self.throttle}
+        self.service = ArmService(self.instance, store, self.tokens, registries, hubs, **more)
         tls = (self.instance.pki / "server.pem", self.instance.pki / "server.key")
         server = HttpServer(self.front(self.service.app), self.instance.address, ARM_PORT, tls)
         await self.service.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,18 @@ from tests.arm.cloud import LOCATION, Cloud
 
 ME, OTHER = {"oid": "me"}, {"oid": "other"}
 READS, WRITES = "x-ms-ratelimit-remaining-subscription-reads", "x-ms-ratelimit-remaining-subscription-writes"
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """One in which time stands still: what was used up does not come back while the test looks."""
+    running = Cloud(tmp_path / "azure")
+    running.throttle = Throttle(1, lambda: 0.0)
+    running.start()
+    running.make_group()
+    yield running
+    running.stop()
+    running.http.close()
 
 
 def test_every_answer_says_what_is_left(cloud: Cloud) -> None:
