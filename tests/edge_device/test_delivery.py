@@ -178,6 +178,8 @@ def test_messages_for_the_hub_wait_while_it_is_away(place: Place, device: str) -
 
 
 def test_strangers_are_refused(place: Place, device: str) -> None:
+    with connected(place, device, "a") as a:
+        until(partial(_try, a.sdk.connect))  # the edge hub was killed above: it listens again
     gateway = json.loads((place.folder(device) / "gateway.json").read_text())
     place.service.create_device_with_sas("stranger", "", "", "enabled")
     key = place.service.get_device("stranger").authentication.symmetric_key.primary_key
