@@ -111,8 +111,8 @@ def _check_platform(request: BuildRequest, client: docker.DockerClient, tag: str
             tag,
             f"the engine made it for {platform}; image.platform is {request.platform}",
             f"What this engine has as the base image {request.base_image}, or in its layer cache, is for {platform}. Fetch the right one "
-            f"(docker pull --platform {request.platform} {request.base_image}) or name one that there is for {request.platform}, then "
-            "run `pulumi up` again.",
+            f"(docker pull --platform {request.platform} {request.base_image}), name one that there is for {request.platform}, or set "
+            f"image.platform to {platform} if the devices are that; then run `pulumi up` again.",
         )
 
 
