@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.support import ROOT, LocalAzure
+from tests.waiting import PATIENCE
 
 _HUB_KEYS = """
 import json, sys
@@ -36,7 +37,7 @@ def canaries(outputs: dict[str, Any], azure: LocalAzure) -> dict[str, str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     keys = json.loads(done.stdout)
     found["hub key"] = keys[0]

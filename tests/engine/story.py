@@ -10,6 +10,7 @@ from typing import Any
 import docker
 
 from tests.support import ROOT, Project
+from tests.waiting import PATIENCE
 
 READINGS: list[dict[str, Any]] = json.loads((ROOT / "scoring" / "readings.json").read_text())
 
@@ -23,22 +24,22 @@ from components.services.hub import POLICY
 from localazure.edge import names, send
 from pathlib import Path
 import os
-outputs, readings, device = json.load(sys.stdin)
+outputs, readings, device, seconds = json.load(sys.stdin)
 hub = outputs["hubId"]
 host = azure.get(hub)["properties"]["hostName"]
 key = azure.post(hub, f"IotHubKeys/{POLICY}/listkeys")["primaryKey"]
 gateway = Path(os.environ["LOCALAZURE_HOME"], "devices", host.rpartition(":")[2], device, "gateway.json")
 connection = f"HostName={host};SharedAccessKeyName={POLICY};SharedAccessKey={key}"
-print(json.dumps([answer.body for answer in send.send_readings(connection, device, gateway, readings)]))
+print(json.dumps([answer.body for answer in send.send_readings(connection, device, gateway, readings, seconds)]))
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env=project.azure.env,
-        input=json.dumps([project.outputs(), readings, device]),
+        input=json.dumps([project.outputs(), readings, device, PATIENCE]),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=2 * PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -47,7 +48,7 @@ print(json.dumps([answer.body for answer in send.send_readings(connection, devic
 
 
 def containers(project: Project) -> list[Any]:
-    client = docker.from_env()
+    client = docker.from_env(timeout=PATIENCE)
     folder = str(project.azure.folder)
     return [
         container

@@ -12,6 +12,7 @@ import pytest
 from tests.engine.secrets import canaries, leaks
 from tests.engine.story import READINGS, containers, score
 from tests.support import Project, changes, run
+from tests.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.docker]
 
@@ -88,7 +89,7 @@ def test_the_device_pulled_what_the_builder_pushed(project: Project) -> None:
         entry for entry in log if entry["path"].endswith(f"/v2/anomaly/manifests/{digest}") and entry["method"] == "GET"
     ]
     assert any(entry["status"] == 200 for entry in asked)
-    tags = [tag for image in docker.from_env().images.list() for tag in image.tags]
+    tags = [tag for image in docker.from_env(timeout=PATIENCE).api.images() for tag in image["RepoTags"] or []]
     assert not [tag for tag in tags if tag.startswith(project.outputs()["loginServer"])]
 
 
@@ -130,17 +131,17 @@ def test_the_sdks_own_snippets_work_as_typed(project: Project) -> None:
 
 def test_destroy_leaves_nothing_but_tombstones_and_up_works_again(project: Project) -> None:
     project.destroy()
-    assert containers(project) == []
-    client = docker.from_env()
+    until(lambda: containers(project) == [])
+    client = docker.from_env(timeout=PATIENCE)
     folder = str(project.azure.folder)
-    networks = [
-        one
-        for one in client.networks.list()
-        if (one.attrs["Labels"] or {}).get("aml-edge.device-folder", "").startswith(folder)
-    ]
-    assert networks == []
-    assert list((project.azure.folder / "registries").glob("*")) == []
-    assert list((project.azure.folder / "devices").glob("*/*")) == []
+
+    def networks() -> list[str]:
+        labels = [one.attrs["Labels"] or {} for one in client.networks.list()]
+        return [mine for label in labels if (mine := label.get("aml-edge.device-folder", "")).startswith(folder)]
+
+    until(lambda: networks() == [])
+    until(lambda: list((project.azure.folder / "registries").glob("*")) == [])
+    until(lambda: list((project.azure.folder / "devices").glob("*/*")) == [])
     status = json.loads(project.azure.command("status", "--json").stdout)
     assert not status["registries"]
     assert not status["hubs"]
