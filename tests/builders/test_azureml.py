@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,8 +68,18 @@ def begun(cloud: Cloud, mode: str, times: int) -> Iterator[None]:
 
 
 def test_a_failed_build_says_why_leaves_nothing_and_can_be_repeated(
-    place: Place, model: ModelFile, mode: str, name: str, fingerprint: str
+    place: Place,
+    model: ModelFile,
+    mode: str,
+    name: str,
+    fingerprint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     place.write("myenv.yml", CONDA.replace("packaging", "aml-edge-no-such-package==1.2.3"))
     with pytest.raises(ServiceError, match="No matching distribution found for aml-edge-no-such-package") as caught:
         build(mode, request_of(place, model, name, fingerprint))
@@ -83,6 +94,7 @@ def test_a_failed_build_says_why_leaves_nothing_and_can_be_repeated(
     with begun(place.cloud, mode, 0):
         assert build(mode, request_of(place, model, name, fingerprint)).ref == made.ref
     assert place.digest(f"{fingerprint}-package", name) is None, "the note goes with the build that it is about"
+    assert list(temporary.iterdir()) == [], "azureml-core leaves drivers and archives among the temporary files"
 
 
 def test_a_build_that_a_killed_run_left_is_taken_over(

@@ -187,10 +187,10 @@ def _stage(source: Path | bytes, target: Path) -> None:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """The user's environment, but for what azureml-core would leave in HOME."""
+    """The user's environment, but for what azureml-core would leave in HOME and among the temporary files (drivers, archives)."""
     env = dict(os.environ)
     env.setdefault("AZUREML_DEFAULT_BACKOFF", "2")  # the SDK's own default makes the first retry wait 32 s
-    env["HOME"] = str(home)
+    env["HOME"] = env["TMPDIR"] = str(home)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH", "")]))
     env["PYTHONWARNINGS"] = "ignore"  # the SDK warns of its own deprecation at every call
     return env
