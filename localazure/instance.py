@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import hmac
-import io
 import json
 import os
 import secrets
@@ -18,8 +17,8 @@ import socket
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 ARM_PORT = 20443  # ARM, tokens, Azure ML and blobs: one TLS listener
 IDENTITY_PORT = 20080  # the managed-identity endpoint, plain http as on a virtual machine
@@ -101,7 +100,7 @@ def load(folder: Path) -> Instance | None:
 
 
 def load_or_create(folder: Path) -> Instance:
-    """The instance of `folder`; a new one gets the first loopback address on which nobody listens."""
+    """The instance of `folder`; a new one gets a loopback address on which nobody listens, see `_free_address`."""
     existing = load(folder)
     if existing:
         return existing
@@ -129,19 +128,20 @@ def load_or_create(folder: Path) -> Instance:
 
 def _free_address(folder: Path) -> str:
     """Each search begins where this user's last one ended: an address whose instance does not listen yet, or is down for a moment,
-    comes to another instance only after all others have."""
-    with _last_number(folder) as file:
-        last = file.read()
-        first = int(last) if last.isdecimal() else 0
+    comes to another instance only after all others have. The first search of a user begins at a number drawn from the folder's path."""
+    with _last_number() as file:
+        last = file.read() if file else b""
+        first = int(last) if last.isdigit() else uuid.uuid5(uuid.NAMESPACE_URL, folder.absolute().as_uri()).int % 250
         for step in range(1, 251):
             number = 2 + (first - 2 + step) % 250
             if number == 53:  # systemd-resolved
                 continue
             address = f"127.0.0.{number}"
             if all(_can_bind(address, port) for port in (ARM_PORT, IDENTITY_PORT, MQTT_PORT)):
-                file.seek(0)
-                file.truncate()
-                file.write(str(number))
+                if file:
+                    with contextlib.suppress(OSError):  # a full disk: the next search begins where this one did
+                        file.truncate(0)
+                        file.write(b"%d" % number)
                 return address
     raise InstanceError(
         f"no loopback address 127.0.0.2 .. 127.0.0.251 has the ports {ARM_PORT}, {IDENTITY_PORT} and {MQTT_PORT} free; "
@@ -150,19 +150,19 @@ def _free_address(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _last_number(folder: Path) -> Iterator[IO[str]]:
-    """The last number that was given, for one process at a time. A user without a cache folder begins anywhere."""
-    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localazure" / "last-address"
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file: IO[str] = place.open("a+")
-    except OSError:
-        file = io.StringIO(str(uuid.uuid5(uuid.NAMESPACE_URL, folder.absolute().as_uri()).int % 250))
-    with file:
-        if not isinstance(file, io.StringIO):
+def _last_number() -> Iterator[FileIO | None]:
+    """The file of the last number that was given, for one process at a time; None for a user without a cache folder."""
+    with contextlib.ExitStack() as stack:
+        try:
+            cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localazure"
+            cache.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((cache / "last-address").open("ab+", buffering=0))
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
-        yield file
+        except (OSError, RuntimeError):  # not writable, no locks there, no home
+            yield None
+        else:
+            yield file
 
 
 def _can_bind(address: str, port: int) -> bool:

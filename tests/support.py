@@ -99,8 +99,8 @@ class Project:
                 shutil.copyfile(source, folder / name)
         (folder / ".venv").symlink_to(sys.prefix)  # Pulumi.yaml names it
         project = cls(folder, azure)
-        for variable in ("PULUMI_HOME", "PULUMI_BACKEND_URL"):
-            Path(azure.env[variable].removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+        for place in (environment.state(azure.env), Path(azure.env["PULUMI_HOME"])):
+            place.mkdir(parents=True, exist_ok=True)
         pulumi.install_plugin(azure.env, folder.parent / "plugin")
         project.pulumi("stack", "select", "--create", project.stack)
         return project

@@ -27,8 +27,10 @@ def prepare() -> dict[str, str]:
     made = instance.load_or_create(FOLDER)
     values = environment.variables(made, docker_host, base, cli)
     call([sys.executable, "-m", "localazure", "up"], values)
-    for folder in (LOCAL / "pulumi-state", LOCAL / "pulumi-home"):
+    for folder in (environment.state(values), Path(values["PULUMI_HOME"])):
         folder.mkdir(parents=True, exist_ok=True)
+    for sidecar in environment.state(values).rglob("*.attrs"):  # of versions that still wrote them
+        sidecar.unlink(missing_ok=True)
     pulumi.install_plugin(values, LOCAL / "azure-native-plugin")
     return values
 
@@ -97,7 +99,7 @@ def make_stack(values: dict[str, str], stack: str) -> None:
 
 def free_dead_lock(values: dict[str, str], stack: str) -> None:
     """Pulumi's lock has no expiry: a run that was killed leaves the stack locked for good. Freed where its process is dead."""
-    locks = Path(values["PULUMI_BACKEND_URL"].removeprefix("file://")) / ".pulumi" / "locks"
+    locks = environment.state(values) / ".pulumi" / "locks"
     for lock in locks.glob(f"organization/*/{stack}/*.json"):
         try:
             held = json.loads(lock.read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from localazure import environment
@@ -38,13 +39,20 @@ def variables(instance: Instance, docker_host: str, base_image: str, cli: Path, 
         "DOCKER_HOST": docker_host,
         "LOCALAZURE_BASE_IMAGE": base_image,
         "PATH": os.pathsep.join(_first(str(ROOT / ".venv" / "bin"), str(cli))),
-        "PULUMI_BACKEND_URL": f"file://{local / 'pulumi-state'}",
+        # A state is renamed into its place, but the sidecar that belongs to it (gocloud.dev/blob/fileblob) is written there: a kill
+        # meanwhile leaves an empty one, and the state cannot be read ("failed to load checkpoint: EOF").
+        "PULUMI_BACKEND_URL": f"file://{local / 'pulumi-state'}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_HOME": str(local / "pulumi-home"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
+
+
+def state(values: Mapping[str, str]) -> Path:
+    """The folder of the state backend."""
+    return Path(values["PULUMI_BACKEND_URL"].removeprefix("file://").partition("?")[0])
 
 
 def for_process(values: dict[str, str]) -> dict[str, str]:

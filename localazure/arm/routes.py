@@ -101,6 +101,7 @@ def _of_registries(tasks: RegistryTasks) -> tuple[Entry, ...]:
     )
 
 
+_NAME = "(?!providers(?:/|$))[^/]+"  # `parse` takes that word for the beginning of a provider's part
 # What stands for more than one segment.
 _SUBSCRIPTION, _GROUP = "/subscriptions/[^/]+", "/subscriptions/[^/]+/resourceGroups/[^/]+"
 _PROVIDER = f"{_SUBSCRIPTION}(?>.*/providers/)[^/]+"  # the last one of a path: `parse` splits there too
@@ -110,8 +111,8 @@ _PLACES = {
     "scope": f"{_SUBSCRIPTION}(?:/.+)?",
     "resource": f"(?:{_GROUP}|{_PROVIDER}(?:/[^/]+/[^/]+)+)",
     "collection": f"{_PROVIDER}(?:/[^/]+/[^/]+)*/[^/]+",
-    "registry": f"{_GROUP}/providers/Microsoft.ContainerRegistry/registries/[^/]+",
-    "deletedVault": f"{_SUBSCRIPTION}/providers/Microsoft.KeyVault/locations/[^/]+/deletedVaults/[^/]+",
+    "registry": f"{_GROUP}/providers/Microsoft.ContainerRegistry/registries/{_NAME}",
+    "deletedVault": f"{_SUBSCRIPTION}/providers/Microsoft.KeyVault/locations/{_NAME}/deletedVaults/{_NAME}",
 }
 
 
@@ -133,5 +134,5 @@ class Routes:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    expression = re.sub(r"\{(\w+)\}", lambda word: _PLACES.get(word[1], "[^/]+"), path)
+    expression = re.sub(r"\{(\w+)\}", lambda word: _PLACES.get(word[1], _NAME), path)
     return re.compile(expression, re.IGNORECASE | re.DOTALL)

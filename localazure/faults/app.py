@@ -51,10 +51,9 @@ class FaultyApp:
 
     async def _before(self, found: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         fault = self._take(found, scope)
-        if fault is None:
+        if fault is None or not await self._strikes(fault):
             await self._app(scope, receive, send)
             return
-        await self._hold(fault)
         if fault.action == "status":
             host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
             place = self._place_of(scope["path"])
@@ -75,8 +74,7 @@ class FaultyApp:
             nonlocal cut
             if message["type"] == "http.response.start" and message["status"] < 400:
                 fault = self._take(found, scope)
-                if fault:
-                    await self._hold(fault)
+                if fault and await self._strikes(fault):
                     if fault.action == "kill-after":
                         os.kill(os.getpid(), signal.SIGKILL)
                     cut = True
@@ -88,12 +86,13 @@ class FaultyApp:
         if cut:
             await server.reset(scope, receive)
 
-    async def _hold(self, fault: Fault) -> None:
-        """For its delay; what is held back goes on once the fault is cleared."""
+    async def _strikes(self, fault: Fault) -> bool:
+        """After its delay; not when it is cleared meanwhile: what it holds back then goes on."""
         loop = asyncio.get_running_loop()
         end = loop.time() + fault.delay
         while (left := end - loop.time()) > 0 and self._book.has(fault):  # noqa: ASYNC110 - the book knows nothing of the loop
             await asyncio.sleep(min(left, _STEP_SECONDS))
+        return self._book.has(fault)
 
     def _take(self, found: Fault, scope: Scope) -> Fault | None:
         fault = self._book.take(found)

@@ -136,6 +136,8 @@ def test_a_path_that_only_looks_like_one_of_azures_is_501(cloud: Cloud) -> None:
         ("GET", "/providers/Microsoft.Authorization/roleAssignments"),
         ("POST", f"{cloud.group_id()}/providers/Microsoft.Storage/checkNameAvailability"),
         ("POST", cloud.group_id()),
+        ("GET", f"{cloud.subscription}/providers/Microsoft.KeyVault/locations/providers/deletedVaults/vault"),
+        ("GET", f"{cloud.group_id()}/providers/Microsoft.Devices/IotHubs/providers/quotaMetrics"),
         ("POST", f"{account}/listKeys/again"),
         ("PUT", f"{cloud.group_id()}/providers/Microsoft.Storage/storageAccounts"),
         ("HEAD", f"{cloud.group_id()}/providers/Microsoft.Storage/storageAccounts"),

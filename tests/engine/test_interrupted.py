@@ -32,6 +32,7 @@ from tests.components.modules import CREATE_OPTIONS, forget_images, push_module
 from tests.services.cloud import Cloud, cloud
 from tests.support import ROOT, Project, changes
 from tests.waiting import PATIENCE, until
+from tools import environment
 
 pytestmark = [pytest.mark.engine, pytest.mark.docker]
 HOLD_SECONDS = 600
@@ -144,6 +145,8 @@ class Plant:
             assert twin.reported["lastDesiredVersion"] == twin.desired["$version"]
             assert self.hub.get_twin(device_id).tags["managedBy"] == "aml-edge/dev"
         assert not state.get("pending_operations")
+        sidecars = list(environment.state(self.azure.azure.env).rglob("*.attrs"))
+        assert sidecars == [], "a kill would leave one half written some day"
 
 
 def kill(process: int) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from pipeline import run
 from tests.support import LocalAzure, Project, changes
+from tools import environment
 
 pytestmark = [pytest.mark.engine, pytest.mark.docker]
 
@@ -79,8 +80,7 @@ def test_a_preview_and_its_comment_change_nothing_and_list_no_key(edited: Projec
 
 def _backend(project: Project) -> dict[Path, int]:
     """Files and folders of the state backend, and when they were last written."""
-    folder = Path(project.azure.env["PULUMI_BACKEND_URL"].removeprefix("file://"))
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    return {path: path.stat().st_mtime_ns for path in environment.state(project.azure.env).rglob("*")}
 
 
 def test_what_exists_is_looked_up_with_the_role_and_not_without(reader: Project, login: Callable[..., Project]) -> None:

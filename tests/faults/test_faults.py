@@ -81,8 +81,11 @@ def test_delay(cloud: Cloud) -> None:
     assert ["fault" in entry for entry in cloud.requests()][-2:] == [True, False], "once"
 
 
-def test_what_is_held_back_goes_on_when_the_fault_is_cleared(cloud: Cloud) -> None:
-    cloud("fault", "add", "--on", "hub", "--delay", "600")
+@pytest.mark.parametrize(
+    "action", [(), ("--status", "503"), ("--reset", "before"), ("--reset", "after"), ("--kill", "after")]
+)
+def test_what_is_held_back_goes_on_when_the_fault_is_cleared(cloud: Cloud, action: tuple[str, ...]) -> None:
+    cloud("fault", "add", "--on", "hub", "--delay", "600", *action)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(cloud.hub, "GET", "/devices")
         until(lambda: "hit 1 of 1 times" in cloud("fault", "list"))

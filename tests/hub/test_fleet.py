@@ -277,7 +277,7 @@ def test_left_over_work_is_done_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_thousand_devices(azure: Live) -> None:
     """Bounded in time, and without keeping the event loop from others: measured as time on the processor, as the machine may be shared,
-    and the pieces as shares of all of it, as the processor may be slow. One piece may hold a hiccup of the machine's."""
+    and the pieces as shares of all of it, as the processor may be slow. One piece may hold a hiccup of the machine's, but not the work."""
     registry, count = azure.registry(), 1000
     pieces: list[float] = []
 
@@ -309,7 +309,7 @@ def test_a_thousand_devices(azure: Live) -> None:
     pieces.sort()
     busy = sum(pieces)
     assert busy < 60, "seconds; two are usual"
-    assert pieces[-2] < 0.1 * busy, "the event loop was kept busy in one piece"
+    assert pieces[-1] < 0.25 * busy and pieces[-2] < 0.1 * busy, "the event loop was kept busy in one piece"
     assert pieces[int(len(pieces) * 0.99)] < 0.05 * busy
     names = set()
     token = None

@@ -36,9 +36,17 @@ def test_no_address_is_given_twice_in_a_row(tmp_path: Path, monkeypatch: pytest.
     assert len({load_or_create(tmp_path / str(number)).address for number in range(20)}) == 20
 
 
-def test_a_user_without_a_cache_folder_gets_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cache", ["file", ""])
+def test_a_user_without_a_cache_folder_gets_an_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("XDG_CACHE_HOME", cache and str(tmp_path / cache))
+
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
     assert load_or_create(tmp_path / "one").address.startswith("127.0.0.")
 
 

@@ -40,7 +40,8 @@ class Client:
         raise AssertionError(packet)
 
     async def connect(self, client_id: str = "c", **fields: Any) -> Connack:
-        await self.send(Connect(client_id, **{"username": "u", "password": b"good", **fields}))
+        """Without a keep-alive of its own the server ends no silence within PATIENCE: what it closes, it closes for another reason."""
+        await self.send(Connect(client_id, **{"username": "u", "password": b"good", "keep_alive": 0, **fields}))
         answer = await self.receive()
         assert isinstance(answer, Connack)
         return answer

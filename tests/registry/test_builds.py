@@ -255,6 +255,15 @@ def test_official_examples(cloud: TasksCloud, base: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "path"), [("POST", "scheduleRun"), ("GET", "runs"), ("GET", "runs/cf1"), ("POST", "runs/cf1/cancel")]
+)
+def test_a_registry_cannot_be_called_providers(cloud: TasksCloud, method: str, path: str) -> None:
+    """The word begins the next provider's part of a path."""
+    url = f"{cloud.group_id()}/providers/Microsoft.ContainerRegistry/registries/providers/{path}"
+    assert cloud.request(method, url).status_code == 501
+
+
+@pytest.mark.parametrize(
     ("files", "words"),
     [
         ({"Dockerfile": "FROM 127.0.0.1:9/no/such:image\n"}, "127.0.0.1:9"),

@@ -24,8 +24,8 @@ def test_latency(hub: EdgeHub, plain: Container) -> None:
     took = sorted(1000 * (output.at - hub.sent[output.properties["$.cid"]].transmitted[0]) for output in hub.received)
     summary = f"least {took[0]:.1f} ms, median {statistics.median(took):.1f} ms, 95th percentile {took[57]:.1f} ms"
     logging.getLogger(__name__).info("latency: %s", summary)
-    # The quickest: a pause on the way (Nagle's 40 ms, a look now and then) would be in every one, a busy machine is not.
-    assert took[0] < 40, summary
+    # A quarter: a pause on the way (Nagle's 40 ms, a look now and then) would be in more of them, a busy machine is in fewer.
+    assert took[len(took) // 4] < 40, summary
 
 
 def test_what_cannot_be_scored_becomes_one_error_message(hub: EdgeHub, plain: Container) -> None:

@@ -271,8 +271,8 @@ def test_an_error_answer_is_not_repeated(serve: Any) -> None:
 def test_a_server_that_does_not_answer(serve: Any) -> None:
     port = serve(answer([], pause=600))
     begin = time.monotonic()
-    assert Scorer(10, 0.8, port).score(MESSAGE).status == 504
-    assert time.monotonic() - begin > 0.7
+    assert Scorer(120, 0.8, port).score(MESSAGE).status == 504
+    assert 0.7 < time.monotonic() - begin < 100, "the total counts, not the attempt's"
 
 
 def test_nobody_listens() -> None:

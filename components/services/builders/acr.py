@@ -80,6 +80,7 @@ def _make(request: BuildRequest, credentials: Credentials, made: Recipe, stage: 
     if run_id is None:
         name, _, tag = image.partition(":")
         if trusted(request, credentials, name, tag):
+            request.progress(f"taking over {image}, which an interrupted run began")
             return
         with build_context(
             request, made, compressed=True, dockerfile=stage.on(base), parts=stage.parts, mark=image

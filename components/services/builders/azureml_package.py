@@ -37,6 +37,7 @@ def _package(request: BuildRequest, credentials: Credentials) -> None:
     if operation and _call(request, "package_runs", {"operation_id": operation}):
         request.progress("taking over the package that an interrupted run began")
     elif operation and trusted(request, credentials, request.name, request.fingerprint):
+        request.progress("taking over the package that an interrupted run began; it has ended")
         _forget(request, credentials, note, operation)
         return
     else:
