@@ -24,8 +24,9 @@ print("at work", flush=True)
 time.sleep(600)
 """
 PARENT = """
-import sys
+import signal, sys
 from tools import bringup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which Python leaves out where the tests run in the background
 try:
     bringup.call([sys.executable, "-c", sys.argv[1], sys.argv[2]], {}, shown="pulumi up")
 except KeyboardInterrupt:
