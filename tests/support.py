@@ -99,8 +99,7 @@ class Project:
                 shutil.copyfile(source, folder / name)
         (folder / ".venv").symlink_to(sys.prefix)  # Pulumi.yaml names it
         project = cls(folder, azure)
-        for place in (environment.state(azure.env), Path(azure.env["PULUMI_HOME"])):
-            place.mkdir(parents=True, exist_ok=True)
+        environment.make_folders(azure.env)
         pulumi.install_plugin(azure.env, folder.parent / "plugin")
         project.pulumi("stack", "select", "--create", project.stack)
         return project

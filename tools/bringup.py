@@ -27,8 +27,7 @@ def prepare() -> dict[str, str]:
     made = instance.load_or_create(FOLDER)
     values = environment.variables(made, docker_host, base, cli)
     call([sys.executable, "-m", "localazure", "up"], values)
-    for folder in (environment.state(values), Path(values["PULUMI_HOME"])):
-        folder.mkdir(parents=True, exist_ok=True)
+    environment.make_folders(values)
     for sidecar in environment.state(values).rglob("*.attrs"):  # of versions that still wrote them
         sidecar.unlink(missing_ok=True)
     pulumi.install_plugin(values, LOCAL / "azure-native-plugin")

@@ -55,6 +55,12 @@ def state(values: Mapping[str, str]) -> Path:
     return Path(values["PULUMI_BACKEND_URL"].removeprefix("file://").partition("?")[0])
 
 
+def make_folders(values: Mapping[str, str]) -> None:
+    """Of the state backend and the Pulumi home; Pulumi itself makes only the latter."""
+    for folder in (state(values), Path(values["PULUMI_HOME"])):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def for_process(values: dict[str, str]) -> dict[str, str]:
     """The environment of a child process: this one's, without what points elsewhere."""
     return {**{key: value for key, value in os.environ.items() if key not in UNSET}, **values}

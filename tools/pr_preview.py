@@ -71,9 +71,9 @@ def _environment(scratch: Path) -> dict[str, str]:
     """This machine's tools, with an Azure, a state and a Pulumi home of their own."""
     cli, docker_host, base_image = bringup.tools()
     made = instance.load_or_create(scratch / "azure")
-    for name in ("pulumi-state", "pulumi-home"):
-        (scratch / name).mkdir()
-    return environment.variables(made, docker_host, base_image, cli, scratch)
+    values = environment.variables(made, docker_host, base_image, cli, scratch)
+    environment.make_folders(values)
+    return values
 
 
 def _tear_down(process: dict[str, str]) -> None:

@@ -38,7 +38,8 @@ def _package(request: BuildRequest, credentials: Credentials) -> None:
         request.progress("taking over the package that an interrupted run began")
     elif operation and trusted(request, credentials, request.name, request.fingerprint):
         request.progress("taking over the package that an interrupted run began; it has ended")
-        _forget(request, credentials, note, operation)
+        with contextlib.suppress(ServiceError):
+            registry.delete_note(credentials, request.name, note)
         return
     else:
         operation = _start(request)
